@@ -1,0 +1,46 @@
+# Words: demo fix check test bench docs lock.  Each makes what it needs in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo fix check test bench docs lock clean
+.DEFAULT_GOAL := test
+
+# torch comes first and pinned: without it, a dependant's open range would fetch the CUDA build.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "pip>=25.1"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[onnx,sklearn,ray]" --group dev --group docs
+	touch $(STAMP)
+
+demo: $(STAMP)            ## train, assess, harden and assess again a small digit reader (under 5 minutes)
+	$(BIN)/redoubt demo
+
+fix: $(STAMP)             ## format and repair what can be repaired
+	$(BIN)/ruff check --fix src tests bench docs
+	$(BIN)/ruff format src tests bench docs
+
+check: $(STAMP)           ## lint, types, floors and walls, dependencies
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+test: $(STAMP)            ## everything but the slow marks, on all cores
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+bench: $(STAMP)           ## the measured figures: rewrites docs/results.md
+	bash bench/run.sh
+
+docs: $(STAMP)            ## the site, in ./site
+	$(BIN)/python docs/generate.py
+	$(BIN)/mkdocs build --strict
+
+lock: $(STAMP)            ## rewrite constraints.txt from a fresh resolution of pyproject.toml
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
+
+clean:
+	rm -rf $(VENV) site

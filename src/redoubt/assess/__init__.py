@@ -1,0 +1,1 @@
+"""Policy x system to Evidence: plan, execute, resume, diagnose, conclude."""

@@ -1,0 +1,1 @@
+"""Labelled data with provenance digests; loaders for files people have."""

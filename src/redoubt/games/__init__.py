@@ -1,0 +1,1 @@
+"""The rules of each game: who sees what, who won, which measures, with confidence intervals."""

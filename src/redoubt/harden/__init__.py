@@ -1,0 +1,1 @@
+"""Model to stronger model, and its price."""

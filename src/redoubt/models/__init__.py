@@ -1,0 +1,1 @@
+"""One face for every model: torch, ONNX, scikit-learn, HTTP endpoint, any callable; access levels; the meter."""

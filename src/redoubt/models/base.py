@@ -1,0 +1,112 @@
+"""One face for every model: what goes in, what comes out, and how much of it an adversary may see.
+
+Inputs are float32 tensors `[B, *face.shape]` with every coordinate in `[face.low, face.high]`.  Normalisation happens
+behind the face, so perturbation sets and attacks never hear of it.
+"""
+
+import abc
+from dataclasses import dataclass, field
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from redoubt.records import Access, ModelError
+
+
+@dataclass(frozen=True)
+class Face:
+    """What one input looks like, and how many classes there are.
+
+    Attributes:
+        shape: shape of one input, without the batch.
+        low, high: the values that every coordinate may take.
+        classes: number of classes, K >= 2.
+        labels: K class names.
+    """
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    classes: int
+    labels: tuple[str, ...] = ()
+
+    def name_of(self, label: int) -> str:
+        """The class's name, or its index as text."""
+        return self.labels[label] if self.labels else str(label)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says to B inputs.
+
+    Attributes:
+        labels: int64 `[B]`; -1 where the model refused.
+        scores: float32 `[B, K]` logits or log-probabilities, or None if only labels are shown.
+        refused: bool `[B]`.
+        reasons: for each refused row, why.
+    """
+
+    labels: Tensor
+    scores: Tensor | None
+    refused: Tensor
+    reasons: dict[int, str] = field(default_factory=dict)
+
+
+class Model(abc.ABC):
+    """A classifier seen from outside.  A newcomer writes `_scores`; the base owns the checks.
+
+    Attributes:
+        face: see `Face`.
+        access: the most that this model can show: SCORES, or GRADIENTS for a `Differentiable`.
+    """
+
+    access: ClassVar[Access] = Access.SCORES
+
+    def __init__(self, face: Face) -> None:
+        self.face = face
+
+    @final
+    def query(self, x: Tensor) -> Answer:
+        """Answer B inputs `[B, *face.shape]`.
+
+        Raises:
+            ModelError: the inputs have another shape, or the model answers another number of rows or classes.
+        """
+        self._check_inputs(x)
+        with torch.no_grad():
+            scores = self._scores(x)
+        self._check_scores(x, scores)
+        return Answer(scores.argmax(dim=1), scores, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+
+    @abc.abstractmethod
+    def _scores(self, x: Tensor) -> Tensor:
+        """Scores `[B, K]` of checked inputs; the largest is the model's answer."""
+
+    @abc.abstractmethod
+    def digest(self) -> str:
+        """`sha256:<hex>` over everything that decides the answers."""
+
+    def _check_inputs(self, x: Tensor) -> None:
+        if tuple(x.shape[1:]) != self.face.shape:
+            raise ModelError(f"inputs have shape {list(x.shape[1:])}, the model takes {list(self.face.shape)}")
+
+    def _check_scores(self, x: Tensor, scores: Tensor) -> None:
+        if tuple(scores.shape) != (len(x), self.face.classes):
+            raise ModelError(
+                f"the model answers {list(scores.shape)} to {len(x)} inputs; expected [{len(x)}, {self.face.classes}]",
+                remedy="make `classes` in the policy, or the model's last layer, say the true number of classes",
+            )
+
+
+class Differentiable(Model):
+    """A model with gradients: `logits` runs under autograd."""
+
+    access: ClassVar[Access] = Access.GRADIENTS
+
+    @abc.abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self.logits(x)

@@ -1,0 +1,205 @@
+"""The adversary's handle on a model: what it may see, what it may afford, and what it has spent, per example."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from redoubt.models.base import Answer, Differentiable, Face, Model
+from redoubt.records import Access, Budget, Fault, Work
+
+
+class AccessDenied(Fault):
+    """A strategy asked for more than its adversary may see."""
+
+
+class BudgetExceeded(Fault):
+    """A strategy went on after an example's budget was spent."""
+
+
+class Slope(NamedTuple):
+    """Objective, its gradient, and the logits they come from.
+
+    loss `[B]`, gradient `[B, *point.shape[1:]]`, logits `[B, K]`, all detached.
+    """
+
+    loss: Tensor
+    gradient: Tensor
+    logits: Tensor
+
+
+@dataclass
+class Meter:
+    """What was spent on, and seen of, each of N examples.  All tensors are `[N]`, on the CPU.
+
+    `steps` counts gradient steps; `vanished` and `nan` those of them whose gradient was zero or not finite in every
+    coordinate or any; `first_loss` and `best_loss` are the objective at the first step and the best so far.
+    """
+
+    forwards: Tensor
+    backwards: Tensor
+    queries: Tensor
+    refusals: Tensor
+    steps: Tensor
+    vanished: Tensor
+    nan: Tensor
+    first_loss: Tensor
+    best_loss: Tensor
+
+    @classmethod
+    def of(cls, size: int) -> "Meter":
+        """A meter at zero for `size` examples."""
+        counts = [torch.zeros(size, dtype=torch.int64) for _ in range(7)]
+        forwards, backwards, queries, refusals, steps, vanished, nan = counts
+        return cls(
+            forwards,
+            backwards,
+            queries,
+            refusals,
+            steps,
+            vanished,
+            nan,
+            first_loss=torch.full((size,), torch.nan),
+            best_loss=torch.full((size,), -torch.inf),
+        )
+
+    @property
+    def passes(self) -> Tensor:
+        """Passes of every kind, int64 `[N]`."""
+        return self.forwards + self.backwards + self.queries
+
+    def work(self, row: int | None = None) -> Work:
+        """The work on one example, or on all."""
+        rows = slice(None) if row is None else slice(row, row + 1)
+        return Work(
+            forwards=int(self.forwards[rows].sum()),
+            backwards=int(self.backwards[rows].sum()),
+            queries=int(self.queries[rows].sum()),
+            refusals=int(self.refusals[rows].sum()),
+        )
+
+
+class Metered:
+    """A model as one adversary holds it, for a batch of B examples.
+
+    Every call must pass B inputs, or a multiple k * B (all examples, k times over, example-major order kept in each
+    copy); each example is billed for its own. Use `only` to go on with some of the examples.
+
+    Raises (from every verb):
+        AccessDenied: the adversary may not see that.
+        BudgetExceeded: an example's budget would be overdrawn; nothing was asked.
+    """
+
+    def __init__(self, model: Model, access: Access, budget: Budget, size: int) -> None:
+        self._model = model
+        self._access = min(access, model.access)
+        self._budget = budget
+        self._rows = torch.arange(size)
+        self._everyone = True
+        self.meter = Meter.of(size)
+
+    @property
+    def face(self) -> Face:
+        """The model's face, which is public."""
+        return self._model.face
+
+    @property
+    def access(self) -> Access:
+        """The most that this handle shows."""
+        return self._access
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def only(self, rows: Tensor) -> "Metered":
+        """The same handle for some of its examples.  `rows`: int64 indices, or bool `[B]`."""
+        part = object.__new__(Metered)
+        part._model, part._access, part._budget, part.meter = self._model, self._access, self._budget, self.meter
+        part._rows = self._rows[rows.cpu()]
+        part._everyone = False
+        return part
+
+    def query(self, x: Tensor) -> Answer:
+        """Ask through the public face.  An adversary who sees labels only gets no scores."""
+        self._bill(x, queries=1)
+        answer = self._model.query(x)
+        self._add(self.meter.refusals, answer.refused.cpu().long())
+        return answer if self._access > Access.LABEL else Answer(answer.labels, None, answer.refused, answer.reasons)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, K]` without gradient.  Needs GRADIENTS, as whoever has the weights has the logits."""
+        model = self._differentiable()
+        self._bill(x, forwards=1)
+        with torch.no_grad():
+            return model.logits(x)
+
+    def slope(
+        self, point: Tensor, objective: Callable[[Tensor], Tensor], render: Callable[[Tensor], Tensor] | None = None
+    ) -> Slope:
+        """The objective's gradient at `point`: one forward and one backward pass of each example.
+
+        Args:
+            point: `[B, ...]`, in the coordinates of a perturbation set.
+            objective: logits `[B, K]` to a loss `[B]`; each row depends on its own logits only.
+            render: point to model input `[B, *face.shape]`; the identity when absent.
+        """
+        model = self._differentiable()
+        self._bill(point, forwards=1, backwards=1)
+        leaf = point.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = model.logits(leaf if render is None else render(leaf))
+            loss = objective(logits)
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+        slope = Slope(loss.detach(), gradient, logits.detach())
+        self._observe(slope)
+        return slope
+
+    # ── book-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _differentiable(self) -> Differentiable:
+        if self._access < Access.GRADIENTS or not isinstance(self._model, Differentiable):
+            raise AccessDenied(f"this adversary sees {self._access.name}, not GRADIENTS")
+        return self._model
+
+    def _bill(self, x: Tensor, forwards: int = 0, backwards: int = 0, queries: int = 0) -> None:
+        copies, odd = divmod(len(x), max(len(self._rows), 1))
+        if odd:
+            raise Fault(
+                f"{len(x)} inputs for {len(self._rows)} examples: pass each example equally often, or use only()"
+            )
+        meter, budget = self.meter, self._budget
+        for limit, spent, cost in (
+            (budget.passes, meter.passes, (forwards + backwards + queries) * copies),
+            (budget.queries, meter.queries, queries * copies),
+        ):
+            if limit is not None and cost and len(self) and int(spent[self._rows].max()) + cost > limit:
+                raise BudgetExceeded(
+                    f"an example has {limit - int(spent[self._rows].max())} left, {cost} were asked for"
+                )
+        for counter, amount in ((meter.forwards, forwards), (meter.backwards, backwards), (meter.queries, queries)):
+            if amount:
+                self._add(counter, amount * copies)
+
+    def _add(self, counter: Tensor, amount: int | Tensor) -> None:
+        if isinstance(amount, Tensor):
+            amount = amount.view(-1, len(self._rows)).sum(dim=0) if len(self._rows) else amount
+        if self._everyone:
+            counter += amount
+        else:
+            counter[self._rows] += amount
+
+    def _observe(self, slope: Slope) -> None:
+        """Keep what tells a failed attack from a robust model."""
+        copies = len(slope.loss) // max(len(self._rows), 1)
+        # The sum of magnitudes tells all three cases in one pass over the gradient: 0, a number, or not finite.
+        size = slope.gradient.flatten(1).abs().sum(dim=1).cpu()
+        loss = slope.loss.cpu().view(copies, -1).amax(dim=0)
+        meter, rows = self.meter, self._rows
+        self._add(meter.steps, copies)
+        self._add(meter.vanished, (size == 0).long())
+        self._add(meter.nan, (~torch.isfinite(size)).long())
+        first = meter.first_loss[rows]
+        meter.first_loss[rows] = torch.where(first.isnan(), loss, first)
+        meter.best_loss[rows] = torch.fmax(meter.best_loss[rows], loss)

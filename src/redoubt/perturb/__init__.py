@@ -1,0 +1,1 @@
+"""The sets an adversary may move in: norm balls, rotation+translation, unions."""

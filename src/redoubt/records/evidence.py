@@ -1,0 +1,159 @@
+"""What an assessment leaves behind, whole enough for somebody else to judge it."""
+
+import enum
+from typing import Annotated
+
+from pydantic import Field
+
+from redoubt.records.policy import Bound, BoundField, Record
+from redoubt.records.work import Count, Work
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Verdict(enum.StrEnum):
+    """How a requirement came out, and how that is known.
+
+    VIOLATED: counterexamples are in hand, and enough of them.
+    WITHSTOOD: the named strategies failed within the named budget.  Never to be read as "secure".
+    UNDECIDED: it could not be assessed: too few samples, an attack that broke, signs of masked gradients.
+    """
+
+    VIOLATED = "violated"
+    WITHSTOOD = "withstood"
+    UNDECIDED = "undecided"
+
+
+class Interval(Record):
+    """A two-sided confidence interval for a proportion, by Clopper and Pearson (1934): exact, so never too narrow."""
+
+    low: Share
+    high: Share
+    level: Share = 0.95
+
+
+class Measured(Record):
+    """A proportion as counted: `successes` of `trials`."""
+
+    measure: str
+    successes: Count
+    trials: Annotated[int, Field(gt=0)]
+    interval: Interval
+
+    @property
+    def value(self) -> float:
+        """The share, 0..1."""
+        return self.successes / self.trials
+
+
+class SignName(enum.StrEnum):
+    """Signs that a failed attack says little about the model (Carlini et al. 2019; Pintor et al. 2022)."""
+
+    VANISHING_GRADIENTS = "vanishing-gradients"
+    NAN_GRADIENTS = "nan-gradients"
+    BLACK_BOX_BEATS_WHITE_BOX = "black-box-beats-white-box"
+    RADIUS_DOES_NOT_HURT = "radius-does-not-hurt"
+    LOSS_DOES_NOT_GROW = "loss-does-not-grow"
+    UNSTABLE_OUTPUTS = "unstable-outputs"
+    BROKEN_STRATEGY = "broken-strategy"
+
+
+class Sign(Record):
+    """One sign that was raised: it turns `withstood` into `undecided`."""
+
+    name: SignName
+    explanation: str = Field(description="One plain sentence with the figures that raised it.")
+
+
+class StrategyOutcome(Record):
+    """What one strategy did in one requirement, over the examples still standing when its turn came."""
+
+    strategy: str
+    parameters: dict[str, bool | int | float | str | None]
+    within: str = Field(description="The set it moved in; for a union, the member it was played against.")
+    attacked: Count
+    fooled: Count
+    work: Work
+    passes_to_fool: float | None = Field(description="Median passes billed to an example that it fooled.")
+    broke: str | None = Field(default=None, description="Why the strategy could not be played to its end.")
+
+
+class CurvePoint(Record):
+    """Robust accuracy in a set scaled to another radius, by one quick strategy on a part of the data."""
+
+    scale: Annotated[float, Field(gt=0)] = Field(description="Radius as a multiple of the requirement's.")
+    within: str
+    robust: Measured
+
+
+class ExampleResult(Record):
+    """One example: what the model said of it, and what it was made to say."""
+
+    row: Count = Field(description="Row in the data as taken.")
+    label: Count
+    clean: Count = Field(description="The model's answer to the unperturbed input.")
+    perturbed: int | None = Field(default=None, description="The wrong answer it was brought to, if any strategy did.")
+    strategy: str | None = None
+    within: str | None = None
+    distance: float | None = Field(
+        default=None, description="Size of the move in the set's own unit; radius for norms."
+    )
+    work: Work = Work()
+    tensor: str | None = Field(default=None, description="Key of the perturbed input in `examples.safetensors`.")
+
+    @property
+    def robust(self) -> bool:
+        """Correct, and nothing brought it to a wrong answer."""
+        return self.clean == self.label and self.perturbed is None
+
+
+class RequirementEvidence(Record):
+    """One requirement: verdict, reason, and all that it rests on."""
+
+    id: str
+    game: str
+    adversary: str
+    within: str
+    require: BoundField
+    verdict: Verdict
+    reason: str = Field(description="Plain sentences: why this verdict.")
+    measures: tuple[Measured, ...]
+    outcomes: tuple[StrategyOutcome, ...]
+    signs: tuple[Sign, ...]
+    curve: tuple[CurvePoint, ...]
+    examples: tuple[ExampleResult, ...]
+    work: Work
+
+    @property
+    def bound(self) -> Bound:
+        """The requirement's bound."""
+        return self.require
+
+
+class Digests(Record):
+    """SHA-256 of everything the verdicts depend on, each `sha256:<hex>`."""
+
+    policy: str
+    model: str
+    data: str
+    code: str
+
+
+class Evidence(Record):
+    """The whole assessment.  Holds no time and no machine: same policy, model, data, code and seed, same bytes.
+
+    `examples.safetensors` beside it holds, for each example with a `tensor` key K, the perturbed input under
+    `K/perturbed` and the clean one under `K/clean`, both float32 in the model's input range.
+    """
+
+    redoubt: str = Field(description="Version of Redoubt.")
+    system: str
+    seed: Count
+    digests: Digests
+    versions: dict[str, str] = Field(description="Versions of the libraries that did the arithmetic.")
+    model: str = Field(description="The model's source, as the policy names it.")
+    data: str = Field(description="The data's source, as the policy names it.")
+    classes: tuple[str, ...] = Field(description="Class names, or the indices as text.")
+    input_shape: tuple[int, ...]
+    input_range: tuple[float, float]
+    requirements: tuple[RequirementEvidence, ...]

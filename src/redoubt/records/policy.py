@@ -1,0 +1,322 @@
+"""The policy as a value: what `policy/` makes of the text, and every other room reads.
+
+Each record validates itself at birth; `policy/` adds the file position to what goes wrong here.
+"""
+
+import enum
+import math
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from redoubt.records.quantities import Degrees, Pixels
+
+
+class Record(BaseModel):
+    """A frozen value with known keys only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Access(enum.IntEnum):
+    """What an adversary may see of a model; each level includes those below."""
+
+    LABEL = 1
+    SCORES = 2
+    FEATURES = 3
+    GRADIENTS = 4
+
+
+class Norm(enum.StrEnum):
+    """The norm of a perturbation, taken over all coordinates of one input."""
+
+    LINF = "linf"
+    L2 = "l2"
+    L1 = "l1"
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+# ── what is protected ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] < pair[1]:
+        raise ValueError(f"expected [low, high] with low < high, got [{pair[0]:g}, {pair[1]:g}]")
+    return pair
+
+
+class InputFace(Record):
+    """What one input of the model looks like, before any normalisation."""
+
+    shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1, max_length=4)] = Field(
+        description="Shape of one input, without the batch: `[channels, height, width]` for images, "
+        "`[features]` for tables."
+    )
+    range: Annotated[tuple[float, float], AfterValidator(_ordered)] = Field(
+        description="`[low, high]`: the values every coordinate may take. Perturbed inputs stay inside."
+    )
+    mean: tuple[float, ...] | None = Field(
+        default=None, description="Subtracted before the model sees the input: one number, or one per channel."
+    )
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        default=None, description="Divides the input after `mean` is subtracted: one number, or one per channel."
+    )
+
+    @model_validator(mode="after")
+    def _normalisation_fits(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, self.shape[0]):
+                raise ValueError(f"{name} has {len(values)} numbers; expected 1, or {self.shape[0]} (one per channel)")
+        return self
+
+
+class ModelSource(Record):
+    """Where the model comes from and what its face is."""
+
+    source: str = Field(
+        description="`torch:<module>:<factory>`, `onnx:<file>`, `sklearn:<file.skops>`, `python:<module>:<callable>` "
+        "or `http(s)://host/v2/models/<name>` (Open Inference Protocol V2)."
+    )
+    weights: str | None = Field(default=None, description="A `.safetensors` file with the weights of a torch model.")
+    input: InputFace
+    classes: Annotated[int, Field(ge=2)] = Field(description="Number of classes.")
+    outputs: Literal["logits", "probabilities"] = Field(
+        default="logits", description="What the model returns. A model that ends in softmax returns `probabilities`."
+    )
+    labels: tuple[str, ...] | None = Field(default=None, description="Class names, in order, for the report.")
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        if self.labels is not None and len(self.labels) != self.classes:
+            raise ValueError(f"labels names {len(self.labels)} classes, but classes is {self.classes}")
+        return self
+
+
+class DataSource(Record):
+    """A labelled data set, or a class-balanced part of it."""
+
+    source: str = Field(
+        description="`idx:<folder>/<train|test>`, `npz:<file>`, `csv:<file>`, `images:<folder>` or "
+        "`sklearn:<name>/<train|test>`."
+    )
+    take: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="How many examples, as many of each class as possible. All of them when absent."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="Which examples `take` draws.")
+
+
+def _data_source(value: object) -> object:
+    return {"source": value} if isinstance(value, str) else value
+
+
+DataSourceField = Annotated[
+    DataSource,
+    BeforeValidator(_data_source, json_schema_input_type=str | DataSource),
+]
+
+
+class DataSources(Record):
+    """The data a requirement is judged on, and the data a model is hardened with."""
+
+    test: DataSourceField
+    train: DataSourceField | None = None
+
+
+# ── against whom ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Budget(Record):
+    """What the adversary can afford, per input.  `None` is no limit beyond each strategy's own."""
+
+    passes: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Forward passes, backward passes and queries together, per input."
+    )
+    queries: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Queries to the model's public face, per input."
+    )
+
+
+class Adversary(Record):
+    """What an adversary knows, sees and can afford."""
+
+    knows: Literal["weights", "nothing"] = Field(
+        default="nothing", description="`weights`: the adversary has the model and can differentiate it."
+    )
+    observes: Literal["label", "scores"] = Field(
+        default="scores", description="What an answer of the model shows to an adversary who does not have the weights."
+    )
+    budget: Budget = Budget()
+
+    @property
+    def access(self) -> Access:
+        """The highest level of access that these words grant."""
+        if self.knows == "weights":
+            return Access.GRADIENTS
+        return Access.LABEL if self.observes == "label" else Access.SCORES
+
+
+# ── within what ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class WithinNorm(Record):
+    """A norm ball around the input, cut by the input range."""
+
+    norm: Norm
+    radius: Positive = Field(description="In the units of the model's input range.")
+
+
+class WithinTurn(Record):
+    """Rotation about the centre, then translation along both axes; either may be left out."""
+
+    rotation: Annotated[Degrees, Field(ge=0, le=180)] = Field(
+        default=0.0, description="Up to this angle either way: `30 deg`."
+    )
+    translation: Annotated[Pixels, Field(ge=0)] = Field(
+        default=0.0, description="Up to this far along each axis: `3 px`."
+    )
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.rotation == 0 and self.translation == 0:
+            raise ValueError("rotation and translation are both zero: nothing moves")
+        return self
+
+
+def _kind_of_set(value: object) -> str:
+    """Which of the shapes below a mapping means, told by its keys, so that messages speak of that shape only."""
+    keys = (
+        set(value) if isinstance(value, dict) else set(type(value).model_fields) if isinstance(value, Record) else set()
+    )
+    if "any_of" in keys:
+        return "any_of"
+    return "turn" if keys & {"rotation", "translation"} and not keys & {"norm", "radius"} else "norm"
+
+
+WithinSimple = Annotated[
+    Annotated[WithinNorm, Tag("norm")] | Annotated[WithinTurn, Tag("turn")], Discriminator(_kind_of_set)
+]
+
+
+class WithinAnyOf(Record):
+    """A union: the adversary may choose any one of these sets for each input."""
+
+    any_of: Annotated[tuple[WithinSimple, ...], Field(min_length=2, max_length=8)]
+
+
+Within = Annotated[
+    Annotated[WithinNorm, Tag("norm")] | Annotated[WithinTurn, Tag("turn")] | Annotated[WithinAnyOf, Tag("any_of")],
+    Discriminator(_kind_of_set),
+]
+
+
+# ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────────
+
+Measure = Literal["robust_accuracy", "clean_accuracy", "attack_success"]
+_BOUND = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*(%?)\s*")
+_SENSE: dict[str, str] = {"robust_accuracy": ">=", "clean_accuracy": ">=", "attack_success": "<="}
+
+
+class Bound(Record):
+    """A bound on one measure: `robust_accuracy >= 0.85`."""
+
+    measure: Measure
+    sense: Literal[">=", "<="]
+    value: Annotated[float, Field(ge=0, le=1)]
+
+    @classmethod
+    def parse(cls, text: object) -> object:
+        """Read `<measure> >= <value>`; percentages are written `85 %`."""
+        if not isinstance(text, str):
+            return text
+        match = _BOUND.fullmatch(text)
+        if match is None:
+            raise ValueError(f"expected '<measure> >= <number>', for example 'robust_accuracy >= 0.85', got '{text}'")
+        measure, sense, number, percent = match.groups()
+        if measure not in _SENSE:
+            raise ValueError(f"unknown measure '{measure}'; expected one of {', '.join(_SENSE)}")
+        if sense != _SENSE[measure]:
+            raise ValueError(
+                f"'{measure}' is bounded from the other side: write '{measure} {_SENSE[measure]} {number}'"
+            )
+        try:
+            value = float(number) / (100 if percent else 1)
+        except ValueError:
+            raise ValueError(f"'{number}' is not a number") from None
+        if not 0 <= value <= 1 or not math.isfinite(value):
+            raise ValueError(f"a share lies between 0 and 1 (or 0 % and 100 %), got '{number}{percent}'")
+        return {"measure": measure, "sense": sense, "value": value}
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.sense} {self.value!r}"
+
+
+BoundField = Annotated[
+    Bound,
+    BeforeValidator(Bound.parse),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": r"^(robust_accuracy|clean_accuracy) >= .+$|^attack_success <= .+$"}),
+]
+
+StrategyName = Literal["random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square"]
+
+
+class Requirement(Record):
+    """One game against one adversary, and a bound on one measure of it."""
+
+    id: Name
+    game: Literal["evasion"] = Field(description="The security game that is played.")
+    adversary: Name = Field(description="One of the names under `adversaries`.")
+    within: Within = Field(description="The set in which the adversary may move each input.")
+    require: BoundField = Field(
+        description="`robust_accuracy >= 0.85`, `clean_accuracy >= 0.97`, `attack_success <= 0.1`."
+    )
+    strategies: tuple[StrategyName, ...] | None = Field(
+        default=None, min_length=1, description="Play only these. All that fit the adversary and the set when absent."
+    )
+
+
+class HardenRecipe(Record):
+    """How `redoubt harden` trains a stronger model: adversarial training (Madry et al. 2018)."""
+
+    against: Name = Field(description="The id of the requirement whose set the model is trained against.")
+    epochs: Annotated[int, Field(gt=0)] = 20
+    steps: Annotated[int, Field(gt=0)] = Field(default=7, description="Attack steps per training batch.")
+    batch: Annotated[int, Field(gt=0)] = 128
+    learning_rate: Positive = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="Epochs over which the set grows from a point to its full size."
+    )
+    clean_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Weight of the loss on unperturbed inputs, beside the loss on perturbed ones."
+    )
+
+
+class Policy(Record):
+    """What a system must withstand, and how that is judged."""
+
+    redoubt: Literal[1] = Field(description="Version of the policy language.")
+    system: Name = Field(description="A name for the system under assessment.")
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
+        default=0, description="The one seed everything random derives from."
+    )
+    model: ModelSource
+    data: DataSources
+    adversaries: Annotated[dict[Name, Adversary], Field(min_length=1)]
+    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)]
+    harden: HardenRecipe | None = None

@@ -1,0 +1,49 @@
+"""Quantities that carry their unit: `30 deg`, `3 px`, `10 min`."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)")
+
+
+def parse_quantity(text: object, units: dict[str, float]) -> float:
+    """The number in `text`, in the unit whose factor is 1.
+
+    Raises:
+        ValueError: no unit, an unknown unit, or no number; the message says what was expected.
+
+    >>> parse_quantity("10 min", {"s": 1, "min": 60})
+    600.0
+    """
+    wanted = " or ".join(f"'{unit}'" for unit in units)
+    example = f"write for example '{text if isinstance(text, int | float) else 3} {next(iter(units))}'"
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise ValueError(f"expected a number with unit {wanted}; {example}")
+    if isinstance(text, int | float):
+        raise ValueError(f"missing unit: {text} what? expected {wanted}; {example}")
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"expected a number with unit {wanted}, got '{text}'; {example}")
+    number, unit = match.groups()
+    if unit not in units:
+        raise ValueError(f"unknown unit '{unit}'; expected {wanted}")
+    return float(number) * units[unit]
+
+
+def _parser(units: dict[str, float]) -> Callable[[object], float]:
+    return lambda text: parse_quantity(text, units)
+
+
+def _writer(unit: str) -> Callable[[float], str]:
+    return lambda value: f"{value!r} {unit}"
+
+
+def _schema(*units: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": rf"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*({'|'.join(units)})$"})
+
+
+Degrees = Annotated[float, BeforeValidator(_parser({"deg": 1.0})), PlainSerializer(_writer("deg")), _schema("deg")]
+Pixels = Annotated[float, BeforeValidator(_parser({"px": 1.0})), PlainSerializer(_writer("px")), _schema("px")]

@@ -1,0 +1,1 @@
+"""Evidence to HTML, JSON, JUnit, SARIF and model-index files."""

@@ -1,1 +1,7 @@
 """The rules of each game: who sees what, who won, which measures, with confidence intervals."""
+
+from redoubt.games.evasion import Round, play, play_round
+from redoubt.games.measures import clopper_pearson, evasion_measures, measured
+from redoubt.games.verdict import conclude
+
+__all__ = ["Round", "clopper_pearson", "conclude", "evasion_measures", "measured", "play", "play_round"]

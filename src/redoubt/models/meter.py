@@ -152,9 +152,7 @@ class Metered:
             logits = model.logits(leaf if render is None else render(leaf))
             loss = objective(logits)
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        slope = Slope(loss.detach(), gradient, logits.detach())
-        self._observe(slope)
-        return slope
+        return self._observe(Slope(loss.detach(), gradient, logits.detach()))
 
     # ── book-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,8 +188,8 @@ class Metered:
         else:
             counter[self._rows] += amount
 
-    def _observe(self, slope: Slope) -> None:
-        """Keep what tells a failed attack from a robust model."""
+    def _observe(self, slope: Slope) -> Slope:
+        """Keep what tells a failed attack from a robust model; hand on a gradient without NaN or infinity."""
         copies = len(slope.loss) // max(len(self._rows), 1)
         # The sum of magnitudes tells all three cases in one pass over the gradient: 0, a number, or not finite.
         size = slope.gradient.flatten(1).abs().sum(dim=1).cpu()
@@ -199,7 +197,11 @@ class Metered:
         meter, rows = self.meter, self._rows
         self._add(meter.steps, copies)
         self._add(meter.vanished, (size == 0).long())
-        self._add(meter.nan, (~torch.isfinite(size)).long())
+        broken = ~torch.isfinite(size)
+        self._add(meter.nan, broken.long())
         first = meter.first_loss[rows]
         meter.first_loss[rows] = torch.where(first.isnan(), loss, first)
         meter.best_loss[rows] = torch.fmax(meter.best_loss[rows], loss)
+        if broken.any():
+            return slope._replace(gradient=slope.gradient.nan_to_num(0.0, 0.0, 0.0))
+        return slope

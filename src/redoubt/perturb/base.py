@@ -7,6 +7,7 @@ radius: 1.0 is one radius, whatever its unit.
 """
 
 import abc
+from typing import ClassVar
 
 from torch import Generator, Tensor
 
@@ -15,7 +16,12 @@ class PerturbationSet(abc.ABC):
     """All the perturbed versions of an input that an adversary may choose from.
 
     Every verb takes the clean inputs `x` `[B, *shape]` first; B rows in, B rows out.
+
+    Attributes:
+        has_grid: whether `grid` covers the set, which is feasible for few coordinates only.
     """
+
+    has_grid: ClassVar[bool] = False
 
     @abc.abstractmethod
     def start(self, x: Tensor) -> Tensor:
@@ -48,6 +54,9 @@ class PerturbationSet(abc.ABC):
         From `start`, a step of 1.0 reaches the maximum over the set of the linear function with that gradient.
 
         Args:
+            x: clean inputs `[B, *shape]`.
+            point: where to step from, `[B, ...]`.
+            gradient: of the loss at `point`, of its shape, finite.
             step: length as a share of the radius, one number or `[B]`.
         """
 
@@ -59,9 +68,9 @@ class PerturbationSet(abc.ABC):
         """The set grown until it holds every input there is; None if growing does not get there."""
         return None
 
-    def grid(self, x: Tensor) -> Tensor | None:
-        """Points `[G, P]` that cover the set, the same for every input; None if that is not feasible."""
-        return None
+    def grid(self, x: Tensor) -> Tensor:
+        """Points `[G, P]` that cover the set, the same for every input; those of `start` alone without a grid."""
+        return self.start(x[:1])
 
     @property
     @abc.abstractmethod

@@ -43,7 +43,7 @@ class EvasionAttack(abc.ABC):
             Points `[B, ...]` in the coordinates of `within`.
         """
 
-    def refuses(self, within: PerturbationSet) -> str | None:  # noqa: ARG002
+    def refuses(self, within: PerturbationSet) -> str | None:
         """Why this strategy cannot move in that set; None if it can."""
         return None
 

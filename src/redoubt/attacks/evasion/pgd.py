@@ -1,0 +1,61 @@
+"""Projected gradient descent."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.losses import cross_entropy
+from redoubt.attacks.evasion.standing import Standing, affordable
+from redoubt.models.meter import Metered
+from redoubt.perturb.base import PerturbationSet
+from redoubt.records import Access, Budget
+
+
+@dataclass(frozen=True)
+class PGD(EvasionAttack):
+    """Steepest ascent of the cross-entropy from a random start, with a fixed step (Madry et al. 2018).
+
+    Does not cover models whose cross-entropy is flat around the input; `APGD` with DLR does better there.
+
+    Attributes:
+        steps: gradient steps per start, 2 passes each.
+        restarts: random starts; those after the first are played by survivors only.
+        step: length as a share of the radius; 2.5 / steps when None, which reaches any point of the set.
+    """
+
+    steps: int = 40
+    restarts: int = 1
+    step: float | None = None
+    name: ClassVar[str] = "pgd"
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        standing = Standing(model, x, y, within)
+        total = affordable(budget, self.steps * self.restarts, cost=2, extra=self.restarts)
+        for first in range(0, total, self.steps):
+            if not len(standing):
+                break
+            self._climb(standing, within, min(self.steps, total - first), rng)
+        return standing.points
+
+    def _climb(self, standing: Standing, within: PerturbationSet, steps: int, rng: Generator) -> None:
+        step = self.step or 2.5 / self.steps
+        point = within.sample(standing.x, rng)
+        for _ in range(steps):
+            slope = standing.model.slope(
+                point, lambda z: cross_entropy(z, standing.y), lambda p: within.render(standing.x, p)
+            )
+            gradient = slope.gradient
+            keep = standing.fell(slope.logits.argmax(dim=1) != standing.y, point)
+            if keep is not None:
+                point, gradient = point[keep], gradient[keep]
+                if not len(standing):
+                    return
+            point = within.ascend(standing.x, point, gradient, step)
+        standing.propose(point)
+        logits = standing.model.logits(within.render(standing.x, point))
+        standing.fell(logits.argmax(dim=1) != standing.y, point)

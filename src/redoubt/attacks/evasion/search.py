@@ -1,0 +1,76 @@
+"""Strategies that need no gradient and no score: they try points and look at the label."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.standing import Standing, affordable_queries
+from redoubt.models.meter import Metered
+from redoubt.perturb.base import PerturbationSet
+from redoubt.records import Access, Budget
+
+_AT_ONCE = 8  # points tried per example in one batch: enough to fill a batch late, few enough to waste little
+
+
+@dataclass(frozen=True)
+class RandomSearch(EvasionAttack):
+    """Random points of the set: the floor that every other strategy must clear.
+
+    Attributes:
+        samples: points tried per example.
+    """
+
+    samples: int = 100
+    name: ClassVar[str] = "random"
+    needs: ClassVar[Access] = Access.LABEL
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        standing = Standing(model, x, y, within)
+        for _ in range(affordable_queries(budget, self.samples)):
+            if not len(standing):
+                break
+            point = within.sample(standing.x, rng)
+            labels = standing.model.query(within.render(standing.x, point)).labels
+            standing.fell(_wrong(labels, standing.y), point)
+        return standing.points
+
+
+@dataclass(frozen=True)
+class GridSearch(EvasionAttack):
+    """Every point of the set's grid, for sets with few coordinates (Engstrom et al. 2019, section 3).
+
+    Exhaustive over the grid, not over what lies between its points.  Starts with the farthest, which fool most.
+    """
+
+    name: ClassVar[str] = "grid"
+    needs: ClassVar[Access] = Access.LABEL
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        standing = Standing(model, x, y, within)
+        grid = within.grid(x)
+        tries = affordable_queries(budget, len(grid))
+        for begin in range(0, tries, _AT_ONCE):
+            if not len(standing):
+                break
+            points = grid[begin : min(begin + _AT_ONCE, tries)]
+            tried, some = len(points), len(standing)
+            every = points.repeat_interleave(some, dim=0)  # all examples at the first point, then at the second, ...
+            drawn = within.render(standing.x.repeat(tried, *[1] * (x.dim() - 1)), every)
+            wrong = _wrong(standing.model.query(drawn).labels, standing.y.repeat(tried)).view(tried, some)
+            standing.fell(wrong.any(dim=0), points[wrong.int().argmax(dim=0)])
+        return standing.points
+
+    def refuses(self, within: PerturbationSet) -> str | None:
+        """Sets without a grid."""
+        return None if within.has_grid else f"{within} has no grid: it has too many coordinates"
+
+
+def _wrong(labels: Tensor, y: Tensor) -> Tensor:
+    """Answered (not refused), and not the true class."""
+    return (labels != y) & (labels >= 0)

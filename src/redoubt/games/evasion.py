@@ -1,0 +1,111 @@
+"""The evasion game: bring a rightly answered input, moved within an allowed set, to a wrong answer.
+
+The plan of one round:
+
+1. the strategy proposes a point of the set for each input           (strategy)
+2. the proposal is projected into the set, and drawn                  (judge)
+3. the model is asked again, outside the meter                        (judge)
+4. an input is fooled if the answer is wrong and was not refused      (judge)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.models.base import Model
+from redoubt.models.meter import Meter, Metered
+from redoubt.perturb.base import PerturbationSet
+from redoubt.records import Access, Budget, Fault, RedoubtError
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one strategy did to B inputs.
+
+    Attributes:
+        fooled: bool `[B]`, as the judge found.
+        answers: int64 `[B]`, the model's answers to the perturbed inputs; -1 where it refused.
+        perturbed: float32 `[B, *shape]`.
+        size: float `[B]`, how far each was moved, in units of the set's radius.
+        meter: what it cost, and what its gradients looked like.
+        broke: why the strategy could not be played to its end, if it could not.
+    """
+
+    fooled: Tensor
+    answers: Tensor
+    perturbed: Tensor
+    size: Tensor
+    meter: Meter
+    broke: str | None = None
+
+
+def play_round(
+    model: Model,
+    attack: EvasionAttack,
+    x: Tensor,
+    y: Tensor,
+    within: PerturbationSet,
+    access: Access,
+    budget: Budget,
+    rng: Generator,
+) -> Round:
+    """One strategy's turn against inputs that the model answers rightly.
+
+    A strategy that breaks off with an error loses its proposals but not the game: the round says why it broke.
+
+    Args:
+        model: the system under assessment.
+        attack: the strategy.
+        x: clean inputs `[B, *shape]`.
+        y: labels `[B]`.
+        within: where inputs may be moved.
+        access: what the adversary may see.
+        budget: what each input may cost.
+        rng: CPU generator, the strategy's only randomness.
+    """
+    handle = Metered(model, access, budget, len(x))
+    point, broke = within.start(x), None
+    try:
+        proposed = attack.run(handle, x, y, within, budget, rng)
+        if proposed.shape != point.shape:
+            raise Fault(f"{attack.name} proposed points of shape {list(proposed.shape)}, not {list(point.shape)}")
+        if not torch.isfinite(proposed).all():
+            raise Fault(f"{attack.name} proposed points that are not finite")
+        point = proposed
+    except (RedoubtError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
+        broke = f"{type(error).__name__}: {error}"
+    point = within.project(x, point)
+    perturbed = within.render(x, point).detach()
+    answer = model.query(perturbed)
+    fooled = (answer.labels != y) & ~answer.refused & within.contains(x, point)
+    return Round(fooled, answer.labels, perturbed, within.size(x, point), handle.meter, broke)
+
+
+def play(
+    model: Model,
+    strategies: Sequence[EvasionAttack],
+    x: Tensor,
+    y: Tensor,
+    within: PerturbationSet,
+    access: Access = Access.GRADIENTS,
+    budget: Budget | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Play strategies in turn, in memory, against whoever still stands; for notebooks and tests.
+
+    Returns:
+        bool `[N]`: the model's answer was right and no strategy brought it to a wrong one.
+    """
+    robust = model.query(x).labels == y
+    budget = budget or Budget()
+    for number, attack in enumerate(strategies):
+        rows = robust.nonzero().squeeze(1)
+        if len(rows) == 0:
+            break
+        rng = torch.Generator().manual_seed(seed + number)
+        played = play_round(model, attack, x[rows], y[rows], within, access, budget, rng)
+        robust[rows[played.fooled]] = False
+    return robust

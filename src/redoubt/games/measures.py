@@ -1,0 +1,49 @@
+"""Measures of a game, counted, with exact confidence intervals."""
+
+from scipy.special import betaincinv
+
+from redoubt.records import Interval, Measured
+
+
+def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """The exact two-sided interval for a proportion (Clopper and Pearson 1934): covers with at least `level`.
+
+    Args:
+        successes: 0..trials.
+        trials: at least 1.
+        level: confidence, in 0..1.
+
+    Raises:
+        ValueError: the counts make no proportion.
+
+    >>> interval = clopper_pearson(8, 10)
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.4439, 0.9748)
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"{successes} of {trials} is no proportion")
+    tail = (1 - level) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
+    return Interval(low=low, high=high, level=level)
+
+
+def measured(measure: str, successes: int, trials: int) -> Measured:
+    """A proportion with its 95 % interval."""
+    return Measured(measure=measure, successes=successes, trials=trials, interval=clopper_pearson(successes, trials))
+
+
+def evasion_measures(clean: int, robust: int, total: int) -> tuple[Measured, ...]:
+    """The measures of an evasion game.
+
+    Args:
+        clean: inputs answered rightly when unperturbed.
+        robust: those of them that no strategy brought to a wrong answer.
+        total: all inputs, at least 1.
+
+    Returns:
+        `robust_accuracy` = robust / total, `clean_accuracy` = clean / total, and, unless nothing was right to begin
+        with, `attack_success` = (clean - robust) / clean.
+    """
+    pair = (measured("robust_accuracy", robust, total), measured("clean_accuracy", clean, total))
+    return (*pair, measured("attack_success", clean - robust, clean)) if clean else pair

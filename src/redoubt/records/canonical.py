@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import math
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from pydantic import BaseModel
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 def canonical_json(value: "Json | BaseModel") -> bytes:
@@ -34,8 +34,3 @@ def digest(value: "Json | BaseModel | bytes") -> str:
     """
     raw = value if isinstance(value, bytes) else canonical_json(value)
     return "sha256:" + hashlib.sha256(raw).hexdigest()
-
-
-def finite(value: float) -> float | None:
-    """The value if JSON can carry it, else None."""
-    return value if math.isfinite(value) else None

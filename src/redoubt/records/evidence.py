@@ -96,7 +96,7 @@ class ExampleResult(Record):
     strategy: str | None = None
     within: str | None = None
     distance: float | None = Field(
-        default=None, description="Size of the move in the set's own unit; radius for norms."
+        default=None, description="Size of the move: its norm for balls, else a share of the radius."
     )
     work: Work = Work()
     tensor: str | None = Field(default=None, description="Key of the perturbed input in `examples.safetensors`.")
@@ -121,6 +121,10 @@ class RequirementEvidence(Record):
     outcomes: tuple[StrategyOutcome, ...]
     signs: tuple[Sign, ...]
     curve: tuple[CurvePoint, ...]
+    unbounded: Measured | None = Field(
+        default=None,
+        description="Robust accuracy when the set holds every input there is: a working attack brings it near zero.",
+    )
     examples: tuple[ExampleResult, ...]
     work: Work
 

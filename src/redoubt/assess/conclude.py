@@ -1,0 +1,177 @@
+"""From finished tasks to the evidence on one requirement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from redoubt.assess.chains import Done
+from redoubt.assess.signs import RawPoint, find_signs
+from redoubt.assess.suite import Bout
+from redoubt.games import conclude, evasion_measures, measured
+from redoubt.perturb import NormBall, PerturbationSet
+from redoubt.records import (
+    CurvePoint,
+    ExampleResult,
+    Measured,
+    Requirement,
+    RequirementEvidence,
+    StrategyOutcome,
+    Work,
+)
+
+PICTURES = 24  # perturbed inputs kept per requirement, for the report
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The probe's finished tasks.
+
+    Attributes:
+        sets: scale and set of each point, smallest first.
+        rows: the part of the data it was played on, right or wrong.
+        points: the finished task of each set.
+        everything: the finished task in the set of all inputs, if it was played.
+    """
+
+    sets: tuple[tuple[float, PerturbationSet], ...]
+    rows: tuple[int, ...]
+    points: tuple[Done, ...]
+    everything: Done | None
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """Evidence on a requirement, and the pictures that go with it: key to float32 `[*shape]`."""
+
+    evidence: RequirementEvidence
+    pictures: dict[str, Tensor]
+
+
+def conclude_requirement(
+    requirement: Requirement,
+    within: PerturbationSet,
+    bouts: Sequence[Bout],
+    rounds: Sequence[Done],
+    curve: Curve,
+    clean: Tensor,
+    y: Tensor,
+    unstable: float,
+) -> Concluded:
+    """Judge one requirement.
+
+    Args:
+        requirement: what must hold.
+        within: its set.
+        bouts: what was to be played, in order.
+        rounds: the game's finished tasks, each example's in the order they were played.
+        curve: the probe's.
+        clean: the model's answers to the unperturbed inputs, int64 `[N]`.
+        y: true labels `[N]`.
+        unstable: share of examples with unstable answers.
+    """
+    examples, pictures = _examples(requirement.id, rounds, clean, y)
+    robust = torch.tensor([example.robust for example in examples])
+    raw, points, unbounded = _curve(curve, clean, y)
+    measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y))
+    signs = find_signs(rounds, robust, raw, unbounded, unstable)
+    verdict, reason = conclude(requirement.require, measures, signs)
+    evidence = RequirementEvidence(
+        id=requirement.id,
+        game=requirement.game,
+        adversary=requirement.adversary,
+        within=str(within),
+        require=requirement.require,
+        verdict=verdict,
+        reason=reason,
+        measures=measures,
+        outcomes=tuple(_outcome(bout, rounds) for bout in bouts),
+        signs=signs,
+        curve=points,
+        unbounded=unbounded,
+        examples=examples,
+        work=sum((done.result.meter.work() for done in rounds), Work()),
+    )
+    return Concluded(evidence, pictures)
+
+
+def _outcome(bout: Bout, rounds: Sequence[Done]) -> StrategyOutcome:
+    mine = [done for done in rounds if done.task.attack == bout.attack and done.task.within == bout.within]
+    fooled_passes = [done.result.meter.passes[done.result.fooled] for done in mine]
+    passes = torch.cat(fooled_passes).double() if mine else torch.zeros(0)
+    return StrategyOutcome(
+        strategy=bout.attack.name,
+        parameters=bout.attack.parameters,
+        within=str(bout.within),
+        attacked=sum(len(done.task.rows) for done in mine),
+        fooled=len(passes),
+        work=sum((done.result.meter.work() for done in mine), Work()),
+        passes_to_fool=float(passes.quantile(0.5)) if len(passes) else None,
+        broke=next((done.result.broke for done in mine if done.result.broke), None),
+    )
+
+
+def _examples(
+    requirement: str, rounds: Sequence[Done], clean: Tensor, y: Tensor
+) -> tuple[tuple[ExampleResult, ...], dict[str, Tensor]]:
+    """What became of each example, and pictures of some that were fooled."""
+    work = [Work()] * len(y)
+    fell: dict[int, dict[str, object]] = {}
+    drawn: dict[int, Tensor] = {}
+    for done in rounds:
+        result, drawings = done.result, iter(done.result.perturbed)
+        for at, row in enumerate(done.task.rows):
+            work[row] += result.meter.work(at)
+            if result.fooled[at]:
+                radius = done.task.within.radius if isinstance(done.task.within, NormBall) else 1.0
+                fell[row] = {
+                    "perturbed": int(result.answers[at]),
+                    "strategy": done.task.attack.name,
+                    "within": str(done.task.within),
+                    "distance": float(result.size[at]) * radius,
+                }
+                drawn[row] = next(drawings)
+    shown = {row: f"{requirement}/{row}" for row in _spread(sorted(drawn), y)}
+    examples = tuple(
+        ExampleResult.model_validate(
+            {"row": row, "label": int(y[row]), "clean": int(clean[row]), "work": work[row], "tensor": shown.get(row)}
+            | fell.get(row, {})
+        )
+        for row in range(len(y))
+    )
+    return examples, {key: drawn[row] for row, key in shown.items()}
+
+
+def _spread(rows: Sequence[int], y: Tensor) -> list[int]:
+    """Up to `PICTURES` of the rows, taking the classes in turn."""
+    seen: dict[int, int] = {}
+    turns: list[tuple[int, int]] = []
+    for row in rows:
+        label = int(y[row])
+        turns.append((seen.get(label, 0), row))
+        seen[label] = seen.get(label, 0) + 1
+    return sorted(row for _, row in sorted(turns)[:PICTURES])
+
+
+def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tuple[CurvePoint, ...], Measured | None]:
+    """The curve as each probe found it, and as it is known: fooled in a smaller set is fooled in a larger one."""
+    trials = len(curve.rows)
+    right = {row for row in curve.rows if clean[row] == y[row]}
+
+    def fooled_in(done: Done) -> set[int]:
+        return {row for row, fell in zip(done.task.rows, done.result.fooled.tolist(), strict=True) if fell}
+
+    raw: list[RawPoint] = []
+    points: list[CurvePoint] = []
+    fallen: set[int] = set()
+    for (scale, within), done in zip(curve.sets, curve.points, strict=True):
+        here = fooled_in(done)
+        fallen |= here
+        raw.append(RawPoint(scale, len(right - here), trials))
+        standing = measured("robust_accuracy", len(right - fallen), trials)
+        points.append(CurvePoint(scale=scale, within=str(within), robust=standing))
+    if curve.everything is None:
+        return raw, tuple(points), None
+    unbounded = measured("robust_accuracy", len(right - fooled_in(curve.everything)), trials)
+    return raw, tuple(points), unbounded

@@ -1,0 +1,204 @@
+"""Where tasks run: in this process, in several, or on Ray.  The results are the same bytes everywhere."""
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from redoubt.assess.system import System, open_system
+from redoubt.assess.task import Task, run_task
+from redoubt.records import Fault, ModelError, Policy, PolicyError
+
+
+class Finished(NamedTuple):
+    """A task, its result as bytes, and how long it took in seconds."""
+
+    task: Task
+    content: bytes
+    seconds: float
+
+
+class Executor(Protocol):
+    """Takes tasks, and gives back results as they finish, in any order."""
+
+    def submit(self, task: Task) -> None:
+        """Accept a task."""
+
+    def finished(self) -> Finished:
+        """Wait for some task to finish; only after a `submit` that has not been answered yet."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How another process opens the same system."""
+
+    policy: Policy
+    base: Path
+    device: str
+    run: str
+
+    def open(self) -> System:
+        """Open the system.
+
+        Raises:
+            ModelError: what opens there is not what was opened here.
+        """
+        system = open_system(self.policy, self.base, lambda *_: None, self.device)
+        if system.run != self.run:
+            raise ModelError("model, data or code changed while they were being assessed", remedy="run it again")
+        return system
+
+
+def _timed(system: System, task: Task) -> tuple[bytes, float]:
+    begin = time.perf_counter()
+    content = run_task(system, task).to_bytes()
+    return content, time.perf_counter() - begin
+
+
+class InProcess:
+    """One task after the other, here."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._waiting: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+
+    def finished(self) -> Finished:
+        task = self._waiting.popleft()
+        return Finished(task, *_timed(self._system, task))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.clear()
+
+
+_opened: System | None = None  # in a worker process: the system, opened once
+
+
+def _open_here(recipe: Recipe) -> None:
+    global _opened
+    _opened = recipe.open()
+
+
+def _run_here(task: Task) -> tuple[bytes, float]:
+    if _opened is None:
+        raise Fault("a worker was given a task before its system was open")
+    return _timed(_opened, task)
+
+
+class Processes:
+    """Tasks spread over processes of this machine, one thread each."""
+
+    def __init__(self, recipe: Recipe, workers: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_open_here, initargs=(recipe,)
+        )
+        self._running: dict[Future[tuple[bytes, float]], Task] = {}
+
+    def submit(self, task: Task) -> None:
+        self._running[self._pool.submit(_run_here, task)] = task
+
+    def finished(self) -> Finished:
+        done = next(iter(wait(self._running, return_when=FIRST_COMPLETED).done))
+        task = self._running.pop(done)
+        try:
+            return Finished(task, *done.result())
+        except BrokenProcessPool:
+            raise Fault(
+                "a worker process died",
+                remedy="it may have run out of memory: try --workers 1; what is finished is kept",
+            ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class OnRay:
+    """Tasks spread over the actors of a Ray cluster: the one at `RAY_ADDRESS`, or one started here.
+
+    Every node needs this package, and the model's and the data's files at the same paths.
+    """
+
+    def __init__(self, recipe: Recipe, workers: int) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise PolicyError("Ray is not installed", remedy="pip install 'redoubt[ray]'") from None
+        self._ray: Any = ray
+        self._started = not ray.is_initialized()
+        if self._started:
+            ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+        actor = ray.remote(num_cpus=1)(_RayWorker)
+        self._idle: deque[Any] = deque(actor.remote(recipe) for _ in range(workers))
+        self._waiting: deque[Task] = deque()
+        self._running: dict[Any, tuple[Task, Any]] = {}
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+        self._dispatch()
+
+    def finished(self) -> Finished:
+        done, _ = self._ray.wait(list(self._running), num_returns=1)
+        task, worker = self._running.pop(done[0])
+        try:
+            content, seconds = self._ray.get(done[0])
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayActorError as error:
+            raise Fault(f"a Ray worker died: {error}", remedy="run it again; what is finished is kept") from None
+        self._idle.append(worker)
+        self._dispatch()
+        return Finished(task, content, seconds)
+
+    def _dispatch(self) -> None:
+        while self._idle and self._waiting:
+            task, worker = self._waiting.popleft(), self._idle.popleft()
+            self._running[worker.run.remote(task)] = task, worker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            self._ray.shutdown()
+
+
+class _RayWorker:
+    def __init__(self, recipe: Recipe) -> None:
+        self._system = recipe.open()
+
+    def run(self, task: Task) -> tuple[bytes, float]:
+        return _timed(self._system, task)
+
+
+def executor_for(on: str, workers: int, system: System, base: Path) -> Callable[[], Executor]:
+    """How to start the executor of that name.
+
+    Raises:
+        PolicyError: there is no such executor.
+    """
+    recipe = Recipe(system.policy, base, system.device, system.run)
+    if on == "ray":
+        return lambda: OnRay(recipe, workers)
+    if on != "local":
+        raise PolicyError(f"unknown executor '{on}'", remedy="write --on local or --on ray")
+    return (lambda: InProcess(system)) if workers == 1 else (lambda: Processes(recipe, workers))

@@ -1,0 +1,147 @@
+"""`assess`: a policy and a system in, evidence out.
+
+The order of steps, which the tests' names repeat:
+
+1. open      load model and data, look for what would spoil the assessment; nothing is written before this is done
+2. plan      for each requirement: the set, the bouts, the chains of tasks
+3. execute   run the tasks, keep each result as it comes; what an earlier run kept is not done again
+4. conclude  judge each requirement
+5. write     evidence, pictures and timings
+"""
+
+import contextlib
+import datetime
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from redoubt import __version__
+from redoubt.assess.conclude import Concluded, Curve, conclude_requirement
+from redoubt.assess.execute import Progress, Silent, Stopwatch, execute
+from redoubt.assess.executors import executor_for
+from redoubt.assess.plan import Plan, make_plan
+from redoubt.assess.store import TaskStore
+from redoubt.assess.suite import STANDARD
+from redoubt.assess.system import System, answers, open_system, unstable
+from redoubt.attacks.evasion import EvasionAttack
+from redoubt.models.storage import write_atomically
+from redoubt.policy import PolicyFile
+from redoubt.records import Evidence, PolicyError, RequirementEvidence, canonical_json
+from redoubt.records.canonical import Json
+
+
+def assess(
+    file: PolicyFile,
+    folder: Path,
+    *,
+    on: str = "local",
+    workers: int = 1,
+    device: str = "cpu",
+    suite: Sequence[EvasionAttack] = STANDARD,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Assess the system of a policy, and leave the evidence in a folder.
+
+    Run again with the same folder, it goes on where it was killed.  The evidence is the same for any executor and any
+    number of workers.
+
+    Args:
+        file: the policy as read.
+        folder: where `evidence.json`, `examples.safetensors`, `policy.yaml`, `timings.json` and `tasks/` go.
+        on: `local` or `ray`.
+        workers: processes, one thread each.
+        device: torch device; anything but `cpu` asks for one local worker.
+        suite: strategies to choose from, in order.
+        progress: hears how it goes on.
+
+    Raises:
+        RedoubtError: the policy, model or data is wrong (nothing is written), or the folder cannot be written to.
+    """
+    if device != "cpu" and (workers != 1 or on != "local"):
+        raise PolicyError(f"device {device} takes one local worker", remedy="leave --workers and --on out")
+    progress = progress or Silent()
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+    system = open_system(file.policy, file.base, file.place, device)
+    clean = answers(system, file.place)
+    wobble = unstable(system)
+
+    plans = [make_plan(requirement, system, clean, suite, file) for requirement in file.policy.requirements]
+    for plan in plans:
+        progress.planned(plan.requirement.id, sum(most for _, most in plan.chains))
+
+    store = TaskStore(folder)
+    write_atomically(folder / "policy.yaml", file.text.encode())
+    clock = Stopwatch()
+    execute(plans, system, store, executor_for(on, workers, system, file.base), progress, clock)
+
+    concluded = [_conclude(plan, system, clean, wobble) for plan in plans]
+    evidence = _evidence(system, [item.evidence for item in concluded])
+    write_atomically(folder / "examples.safetensors", _pictures(concluded, system))
+    timings: Json = {"machine": _machine(), "started": started, "seconds": clock.seconds}
+    write_atomically(folder / "timings.json", canonical_json(timings))
+    write_atomically(folder / "evidence.json", canonical_json(evidence))
+    return evidence
+
+
+# ── conclude and write ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _conclude(plan: Plan, system: System, clean: Tensor, wobble: float) -> Concluded:
+    order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
+    rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
+    by_set = {done.task.within: done for done in plan.curve}
+    sets = plan.curve_sets if by_set else ()
+    curve = Curve(
+        sets,
+        plan.curve_rows,
+        tuple(by_set[part] for _, part in sets),
+        by_set.get(plan.everything) if plan.everything else None,
+    )
+    return conclude_requirement(plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data.y, wobble)
+
+
+def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Evidence:
+    policy, face = system.policy, system.model.face
+    return Evidence(
+        redoubt=__version__,
+        system=policy.system,
+        seed=policy.seed,
+        digests=system.digests,
+        versions=_versions(),
+        model=policy.model.source,
+        data=policy.data.test.source,
+        classes=tuple(face.name_of(label) for label in range(face.classes)),
+        input_shape=face.shape,
+        input_range=(face.low, face.high),
+        requirements=tuple(requirements),
+    )
+
+
+def _pictures(concluded: Sequence[Concluded], system: System) -> bytes:
+    tensors: dict[str, Tensor] = {}
+    for item in concluded:
+        for key, perturbed in item.pictures.items():
+            tensors[f"{key}/perturbed"] = perturbed.contiguous()
+            tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].contiguous()
+    content: bytes = safetensors.torch.save(tensors)
+    return content
+
+
+def _versions() -> dict[str, str]:
+    """Of the libraries that did the arithmetic, as far as they are installed."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("numpy", "scipy", "onnxruntime", "scikit-learn"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

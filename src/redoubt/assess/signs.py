@@ -1,0 +1,165 @@
+"""Signs that failed attacks say little (Carlini et al. 2019, sections 4 and 5; Pintor et al. 2022).
+
+Each is a question to the rounds that were played; its threshold stands beside it.  They look at the examples still
+standing, since only there does a failed attack count for anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from redoubt.assess.chains import Done
+from redoubt.perturb import NormBall
+from redoubt.records import Access, Measured, Sign, SignName
+
+VANISHED_SHARE = 0.05  # of the standing examples, whose gradient was zero in most steps of every gradient strategy
+NAN_SHARE = 0.05  # of the attacked examples, whose gradient was not finite at least once
+FLAT_SHARE = 0.10  # of the standing examples, whose loss never rose in any gradient strategy
+FLAT_GROWTH = 1e-4  # relative growth of a loss that counts as none
+BLACK_BOX_SHARE = 0.01  # of the examples attacked with gradients, fooled afterwards without
+UNBOUNDED_SHARE = 0.10  # of all examples, still standing when every input is allowed
+NOT_MONOTONE = 0.03  # by how much robust accuracy may rise with the radius by chance
+
+
+@dataclass(frozen=True)
+class RawPoint:
+    """One point of the curve as one probe found it on its own: how many of `trials` stand in that set."""
+
+    scale: float
+    standing: int
+    trials: int
+
+
+def find_signs(
+    rounds: Sequence[Done],
+    robust: Tensor,
+    curve: Sequence[RawPoint],
+    unbounded: Measured | None,
+    unstable: float,
+) -> tuple[Sign, ...]:
+    """All signs that these rounds raise.
+
+    Args:
+        rounds: the game's finished tasks, in the order in which they were played on each example.
+        robust: bool `[N]`, the examples still standing in the end.
+        curve: points of growing scale.
+        unbounded: robust accuracy when every input is allowed, if it was probed.
+        unstable: share of clean examples whose answers differ between two identical queries.
+    """
+    found = [
+        _unstable(unstable),
+        _broken(rounds),
+        *_gradients(rounds, robust),
+        _black_box(rounds),
+        _radius(curve, unbounded),
+    ]
+    return tuple(sign for sign in found if sign is not None)
+
+
+def _unstable(share: float) -> Sign | None:
+    if share == 0:
+        return None
+    return Sign(
+        name=SignName.UNSTABLE_OUTPUTS,
+        explanation=f"{share:.0%} of the examples got different answers to two identical queries: the model is "
+        "randomised, and these strategies do not average over its randomness.",
+    )
+
+
+def _broken(rounds: Sequence[Done]) -> Sign | None:
+    broken = {done.task.attack.name: done.result.broke for done in rounds if done.result.broke}
+    if not broken:
+        return None
+    name, why = next(iter(broken.items()))
+    return Sign(
+        name=SignName.BROKEN_STRATEGY,
+        explanation=f"{', '.join(broken)} could not be played to the end (first: {name}: {(why or '')[:200]}).",
+    )
+
+
+def _gradients(rounds: Sequence[Done], robust: Tensor) -> list[Sign | None]:
+    """Vanishing or broken gradients, and losses that do not grow."""
+    size = len(robust)
+    seen, attacked, not_finite = (torch.zeros(size, dtype=torch.bool) for _ in range(3))
+    usable, grew = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
+    for done in rounds:
+        meter, rows = done.result.meter, torch.tensor(done.task.rows)
+        if done.task.attack.needs < Access.GRADIENTS:
+            continue
+        stepped = meter.steps > 0
+        attacked[rows] |= stepped
+        seen[rows] |= stepped & ~done.result.fooled
+        not_finite[rows] |= meter.nan > 0
+        usable[rows] |= stepped & (meter.vanished <= meter.steps / 2)
+        growth = meter.best_loss - meter.first_loss
+        grew[rows] |= stepped & (growth > FLAT_GROWTH * meter.first_loss.abs())
+    standing = int((seen & robust).sum())
+    signs: list[Sign | None] = []
+    if attacked.any() and (share := float(not_finite.sum() / attacked.sum())) >= NAN_SHARE:
+        signs.append(
+            Sign(
+                name=SignName.NAN_GRADIENTS,
+                explanation=f"The gradient was NaN or infinite on {share:.0%} of the examples attacked.",
+            )
+        )
+    if standing == 0:
+        return signs
+    vanished = float((seen & robust & ~usable).sum()) / standing
+    flat = float((seen & robust & ~grew).sum()) / standing
+    if vanished >= VANISHED_SHARE:
+        signs.append(
+            Sign(
+                name=SignName.VANISHING_GRADIENTS,
+                explanation=f"The gradient was zero on {vanished:.0%} of the examples that still stand, for every "
+                "strategy that uses it: it points nowhere, so its attacks prove nothing.",
+            )
+        )
+    if flat >= FLAT_SHARE:
+        signs.append(
+            Sign(
+                name=SignName.LOSS_DOES_NOT_GROW,
+                explanation=f"No gradient strategy raised its loss on {flat:.0%} of the examples that still stand.",
+            )
+        )
+    return signs
+
+
+def _black_box(rounds: Sequence[Done]) -> Sign | None:
+    """Examples that gradients left standing in a norm ball, and a strategy without gradients fooled."""
+    white = {row for done in rounds if done.task.attack.needs >= Access.GRADIENTS for row in done.task.rows}
+    missed: dict[str, int] = {}
+    for done in rounds:
+        if done.task.attack.needs < Access.GRADIENTS and isinstance(done.task.within, NormBall):
+            fooled = [row for row, fell in zip(done.task.rows, done.result.fooled.tolist(), strict=True) if fell]
+            count = len(white.intersection(fooled))
+            missed[done.task.attack.name] = missed.get(done.task.attack.name, 0) + count
+    total = sum(missed.values())
+    if not white or total < max(2, BLACK_BOX_SHARE * len(white)):
+        return None
+    names = " and ".join(name for name, count in missed.items() if count)
+    return Sign(
+        name=SignName.BLACK_BOX_BEATS_WHITE_BOX,
+        explanation=f"{names} fooled {total} of {len(white)} examples that every gradient strategy had left standing, "
+        "without using gradients: the gradients mislead.",
+    )
+
+
+def _radius(curve: Sequence[RawPoint], unbounded: Measured | None) -> Sign | None:
+    for small, large in pairwise(curve):
+        rise = large.standing / large.trials - small.standing / small.trials
+        if rise > NOT_MONOTONE:
+            return Sign(
+                name=SignName.RADIUS_DOES_NOT_HURT,
+                explanation=f"{large.scale:g} times the radius left {rise:.1%} more examples standing than "
+                f"{small.scale:g} times: a larger set must not be easier to defend.",
+            )
+    if unbounded is not None and unbounded.value > UNBOUNDED_SHARE:
+        return Sign(
+            name=SignName.RADIUS_DOES_NOT_HURT,
+            explanation=f"With every input allowed, {unbounded.value:.0%} of the examples still stand: "
+            "an attack that works leaves next to none.",
+        )
+    return None

@@ -1,0 +1,48 @@
+"""The evidence folder: results that are believed only if their digest is right."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from redoubt.models.storage import write_atomically
+
+_NAME = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{64})\.safetensors")
+
+
+class TaskStore:
+    """Results of finished tasks, one file each: `tasks/<key>.<SHA-256 of the content>.safetensors`.
+
+    A file is renamed into place when it is whole, and its content is checked against its name on every read, so what a
+    kill or a fault of the disk leaves behind is never believed: the task is done again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "tasks"
+        files = self._folder.iterdir() if self._folder.is_dir() else ()
+        self._known = {match[1]: file for file in files if (match := _NAME.fullmatch(file.name))}
+
+    def get(self, key: str) -> bytes | None:
+        """The result under that key; None if there is none, or only a damaged one, which is then removed."""
+        file = self._known.get(key)
+        if file is None:
+            return None
+        content = file.read_bytes() if file.is_file() else b""
+        if file.name == _file_name(key, content):
+            return content
+        del self._known[key]
+        file.unlink(missing_ok=True)
+        return None
+
+    def put(self, key: str, content: bytes) -> None:
+        """Keep a result.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        file = self._folder / _file_name(key, content)
+        write_atomically(file, content)
+        self._known[key] = file
+
+
+def _file_name(key: str, content: bytes) -> str:
+    return f"{key}.{hashlib.sha256(content).hexdigest()}.safetensors"

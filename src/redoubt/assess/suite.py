@@ -1,0 +1,65 @@
+"""Which strategies play a requirement, and in which order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redoubt.attacks.evasion import APGD, PGD, EvasionAttack, GridSearch, RandomSearch, Square, TargetedAPGD
+from redoubt.perturb import PerturbationSet, Turn
+from redoubt.records import Access, PolicyError
+
+# Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
+STANDARD: tuple[EvasionAttack, ...] = (
+    GridSearch(),
+    APGD("ce"),
+    TargetedAPGD(),
+    APGD("dlr"),
+    PGD(restarts=5),
+    Square(),
+    RandomSearch(),
+)
+
+
+@dataclass(frozen=True)
+class Bout:
+    """One strategy against one member of the requirement's set."""
+
+    attack: EvasionAttack
+    within: PerturbationSet
+
+
+def choose(
+    within: PerturbationSet, access: Access, names: Sequence[str] | None, suite: Sequence[EvasionAttack] = STANDARD
+) -> tuple[Bout, ...]:
+    """The bouts of a requirement: for each member of the set, the strategies that fit it and the adversary.
+
+    Args:
+        within: the requirement's set.
+        access: the lower of what the adversary may see and what the model can show.
+        names: the only strategies to play, or None for all that fit.
+        suite: the strategies to choose from, in order.
+
+    Raises:
+        PolicyError: some member can be played by no strategy.
+    """
+    bouts: list[Bout] = []
+    for member in within.members:
+        named = [attack for attack in suite if names is None or attack.name in names]
+        fitting = [attack for attack in named if attack.needs <= access and attack.refuses(member) is None]
+        if not fitting:
+            why = "; ".join(
+                f"{attack.name}: {attack.refuses(member) or f'needs {attack.needs.name.lower()}'}" for attack in named
+            )
+            raise PolicyError(
+                f"no strategy can play {member} with access to {access.name.lower()} only ({why or 'none named'})",
+                remedy="leave `strategies` out, give the adversary more access, or use a differentiable model",
+            )
+        bouts += [Bout(attack, member) for attack in fitting]
+    return tuple(bouts)
+
+
+def probe_for(within: PerturbationSet, access: Access) -> EvasionAttack:
+    """The quick strategy for the curve over radii: the best at few passes that the access allows."""
+    if access >= Access.GRADIENTS and not isinstance(within, Turn):
+        return APGD("ce", steps=20)
+    square = Square(queries=300)
+    return square if access >= Access.SCORES and square.refuses(within) is None else RandomSearch(samples=50)

@@ -92,7 +92,7 @@ class ModelSource(Record):
         "or `http(s)://host/v2/models/<name>` (Open Inference Protocol V2)."
     )
     weights: str | None = Field(default=None, description="A `.safetensors` file with the weights of a torch model.")
-    input: InputFace
+    input: InputFace = Field(description="What one input looks like.")
     classes: Annotated[int, Field(ge=2)] = Field(description="Number of classes.")
     outputs: Literal["logits", "probabilities"] = Field(
         default="logits", description="What the model returns. A model that ends in softmax returns `probabilities`."
@@ -132,15 +132,15 @@ DataSourceField = Annotated[
 class DataSources(Record):
     """The data a requirement is judged on, and the data a model is hardened with."""
 
-    test: DataSourceField
-    train: DataSourceField | None = None
+    test: DataSourceField = Field(description="What the requirements are judged on.")
+    train: DataSourceField | None = Field(default=None, description="What `redoubt harden` trains on.")
 
 
 # ── against whom ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Budget(Record):
-    """What the adversary can afford, per input.  `None` is no limit beyond each strategy's own."""
+    """What the adversary can afford, per input.  A limit left out is none beyond each strategy's own."""
 
     passes: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="Forward passes, backward passes and queries together, per input."
@@ -159,7 +159,7 @@ class Adversary(Record):
     observes: Literal["label", "scores"] = Field(
         default="scores", description="What an answer of the model shows to an adversary who does not have the weights."
     )
-    budget: Budget = Budget()
+    budget: Budget = Field(default=Budget(), description="What the adversary can afford on each input.")
 
     @property
     def access(self) -> Access:
@@ -177,8 +177,11 @@ Positive = Annotated[float, Field(gt=0)]
 class WithinNorm(Record):
     """A norm ball around the input, cut by the input range."""
 
-    norm: Norm
-    radius: Positive = Field(description="In the units of the model's input range.")
+    norm: Norm = Field(
+        description="How the size of a move is taken: `linf` the greatest change of any coordinate, `l2` the Euclidean "
+        "length, `l1` the sum of all changes."
+    )
+    radius: Positive = Field(description="The largest size of a move, in the units of the model's input range.")
 
 
 class WithinTurn(Record):
@@ -216,7 +219,9 @@ WithinSimple = Annotated[
 class WithinAnyOf(Record):
     """A union: the adversary may choose any one of these sets for each input."""
 
-    any_of: Annotated[tuple[WithinSimple, ...], Field(min_length=2, max_length=8)]
+    any_of: Annotated[tuple[WithinSimple, ...], Field(min_length=2, max_length=8)] = Field(
+        description="Two to eight sets, each a norm ball or a rotation and translation."
+    )
 
 
 Within = Annotated[
@@ -279,12 +284,13 @@ StrategyName = Literal["random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t",
 class Requirement(Record):
     """One game against one adversary, and a bound on one measure of it."""
 
-    id: Name
+    id: Name = Field(description="A name for the requirement, of which there is only one in the policy.")
     game: Literal["evasion"] = Field(description="The security game that is played.")
     adversary: Name = Field(description="One of the names under `adversaries`.")
     within: Within = Field(description="The set in which the adversary may move each input.")
     require: BoundField = Field(
-        description="`robust_accuracy >= 0.85`, `clean_accuracy >= 0.97`, `attack_success <= 0.1`."
+        description="The bound that must hold: `robust_accuracy >= 0.85`, `clean_accuracy >= 97 %` or "
+        "`attack_success <= 0.1`."
     )
     strategies: tuple[StrategyName, ...] | None = Field(
         default=None, min_length=1, description="Play only these. All that fit the adversary and the set when absent."
@@ -295,10 +301,10 @@ class HardenRecipe(Record):
     """How `redoubt harden` trains a stronger model: adversarial training (Madry et al. 2018)."""
 
     against: Name = Field(description="The id of the requirement whose set the model is trained against.")
-    epochs: Annotated[int, Field(gt=0)] = 20
+    epochs: Annotated[int, Field(gt=0)] = Field(default=20, description="Passes over the training data.")
     steps: Annotated[int, Field(gt=0)] = Field(default=7, description="Attack steps per training batch.")
-    batch: Annotated[int, Field(gt=0)] = 128
-    learning_rate: Positive = 1e-3
+    batch: Annotated[int, Field(gt=0)] = Field(default=128, description="Examples per training step.")
+    learning_rate: Positive = Field(default=1e-3, description="The highest learning rate of the schedule.")
     warmup: Annotated[int, Field(ge=0)] = Field(
         default=5, description="Epochs over which the set grows from a point to its full size."
     )
@@ -315,8 +321,10 @@ class Policy(Record):
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
         default=0, description="The one seed everything random derives from."
     )
-    model: ModelSource
-    data: DataSources
-    adversaries: Annotated[dict[Name, Adversary], Field(min_length=1)]
-    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)]
-    harden: HardenRecipe | None = None
+    model: ModelSource = Field(description="The model under assessment.")
+    data: DataSources = Field(description="Labelled examples to judge the model on, and to harden it with.")
+    adversaries: Annotated[dict[Name, Adversary], Field(min_length=1)] = Field(
+        description="Whom the model must withstand, by name."
+    )
+    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)] = Field(description="What must hold.")
+    harden: HardenRecipe | None = Field(default=None, description="How `redoubt harden` makes a stronger model.")

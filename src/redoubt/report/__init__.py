@@ -1,1 +1,7 @@
-"""Evidence to HTML, JSON, JUnit, SARIF and model-index files."""
+"""Evidence to HTML, JUnit, SARIF and model-index files, and to a table for the terminal."""
+
+from redoubt.report.read import Timings
+from redoubt.report.table import verdict_table
+from redoubt.report.write import write_reports
+
+__all__ = ["Timings", "verdict_table", "write_reports"]

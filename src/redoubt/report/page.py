@@ -1,0 +1,131 @@
+"""The HTML report: one self-contained file, no scripts, nothing fetched."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from redoubt.records import RequirementEvidence, Verdict
+from redoubt.report import charts, words
+from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, triptych
+from redoubt.report.read import Folder, Pair
+
+ORDER = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.WITHSTOOD)
+
+
+@dataclass(frozen=True)
+class _Example:
+    row: int
+    was: str
+    became: str
+    strategy: str
+    within: str
+    passes: str
+    distance: str
+    picture: Triptych | None
+    moves: list[Move]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One requirement, ready to print."""
+
+    anchor: str
+    evidence: RequirementEvidence
+    demand: str
+    measured: str
+    bar: str
+    radius: str | None
+    work: str | None
+    needs: str
+    wrong_before: int
+    fooled: int
+    seconds: list[str]
+    examples: list[_Example]
+
+
+def render_page(folder: Folder, command: str) -> str:
+    """The whole report as HTML.
+
+    Args:
+        folder: the evidence.
+        command: the shell command that makes this evidence again.
+    """
+    evidence, timings = folder.evidence, folder.timings
+    tally = Counter(requirement.verdict for requirement in evidence.requirements)
+    environment = Environment(
+        loader=PackageLoader("redoubt.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {
+        "plain": words.plain,
+        "line": words.one_line,
+        "percent": words.percent,
+        "count": words.count,
+        "bound": words.bound_words,
+        "measure": words.measure_name,
+        "span": words.seconds,
+    }
+    return environment.get_template("report.html.j2").render(
+        evidence=evidence,
+        policy=folder.policy,
+        timings=timings,
+        elapsed=sum(timings.of(requirement.id) for requirement in evidence.requirements) if timings else 0.0,
+        command=command,
+        headline=words.headline(evidence),
+        verdict=next((verdict for verdict in ORDER if tally[verdict]), Verdict.UNDECIDED),
+        tally=[(verdict, tally[verdict]) for verdict in ORDER],
+        meaning=words.MEANING,
+        remedies=words.SIGN_REMEDY,
+        passes=sum(requirement.work.passes for requirement in evidence.requirements),
+        sections=[_section(folder, requirement, f"r{i}") for i, requirement in enumerate(evidence.requirements, 1)],
+    )
+
+
+def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _Section:
+    evidence = folder.evidence
+    low, high = evidence.input_range
+    pairs = folder.pairs[requirement.id]
+    gain = gain_for(pairs, high - low)
+    measured = words.judged(requirement)
+    return _Section(
+        anchor=anchor,
+        evidence=requirement,
+        demand=words.demand(requirement),
+        measured=words.measured_words(measured) if measured else "not measured",
+        bar=charts.bar(requirement, f"{anchor}-bar"),
+        radius=charts.radius_chart(requirement, f"{anchor}-radius"),
+        work=charts.work_chart(requirement, f"{anchor}-work"),
+        needs=words.work_sentence(requirement),
+        wrong_before=words.wrong_before(requirement.examples),
+        fooled=sum(example.perturbed is not None for example in requirement.examples),
+        seconds=_seconds(folder, requirement),
+        examples=[_example(folder, pair, low, high, gain) for pair in pairs],
+    )
+
+
+def _seconds(folder: Folder, requirement: RequirementEvidence) -> list[str]:
+    """One entry per outcome.  A strategy played in several sets was timed once: its time stands in the first row."""
+    times = folder.timings.seconds.get(requirement.id, {}) if folder.timings else {}
+    seen: set[str] = set()
+    entries = []
+    for outcome in requirement.outcomes:
+        known = outcome.strategy in times and outcome.strategy not in seen
+        entries.append(words.seconds(times[outcome.strategy]) if known else "")
+        seen.add(outcome.strategy)
+    return entries
+
+
+def _example(folder: Folder, pair: Pair, low: float, high: float, gain: float) -> _Example:
+    result, evidence = pair.result, folder.evidence
+    picture = is_image(evidence.input_shape)
+    return _Example(
+        row=result.row,
+        was=words.class_name(evidence, result.clean),
+        became=words.class_name(evidence, result.perturbed if result.perturbed is not None else result.clean),
+        strategy=words.one_line(result.strategy or ""),
+        within=words.one_line(result.within or ""),
+        passes=words.count(result.work.passes),
+        distance="" if result.distance is None else f"{result.distance:.3g}",
+        picture=triptych(pair, low, high, gain) if picture else None,
+        moves=[] if picture else largest_moves(pair),
+    )

@@ -1,0 +1,202 @@
+"""An evidence folder, read back as untrusted input: bounded, validated, never unpickled."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from redoubt.records import Evidence, ExampleResult, Place, StorageError
+from redoubt.records.policy import Record
+
+EVIDENCE, EXAMPLES, POLICY, TIMINGS = "evidence.json", "examples.safetensors", "policy.yaml", "timings.json"
+_LIMITS = {EVIDENCE: 256 << 20, EXAMPLES: 2 << 30, POLICY: 1 << 20, TIMINGS: 16 << 20}
+_MAX_COORDINATES = 1 << 24
+_AGAIN = "run `redoubt assess` again into the same folder"
+
+Floats = NDArray[np.float32]
+R = TypeVar("R", bound=Record)
+
+
+def _to_utc(time: datetime) -> datetime:
+    if time.year < 1970:
+        raise ValueError(f"no assessment ran in the year {time.year}")
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+class Timings(Record):
+    """Where and when the assessment ran.  It lies outside the evidence, which holds no time."""
+
+    machine: Annotated[str, Field(max_length=1000)]
+    started: Annotated[datetime, AfterValidator(_to_utc)]
+    seconds: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = Field(
+        description="Requirement id to strategy to seconds."
+    )
+
+    def of(self, requirement: str) -> float:
+        """Seconds spent on one requirement."""
+        return sum(self.seconds.get(requirement, {}).values())
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One counterexample: the input as it was and as it was made, float32 `[*shape]` in the input range."""
+
+    result: ExampleResult
+    clean: Floats
+    perturbed: Floats
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An evidence folder in memory; of the examples, those that a report shows, per requirement id."""
+
+    evidence: Evidence
+    policy: str
+    timings: Timings | None
+    pairs: dict[str, tuple[Pair, ...]]
+
+
+def read_folder(path: Path, shown: int = 8) -> Folder:
+    """Read what `assess` left in `path`.
+
+    Args:
+        path: the evidence folder.
+        shown: how many counterexamples to load for each requirement.
+
+    Raises:
+        StorageError: a file is missing, too large, or not what it should be; the message names it.
+    """
+    evidence = _record(path / EVIDENCE, Evidence)
+    _check_sense(evidence, Place(str(path / EVIDENCE)))
+    chosen = {r.id: _varied(r.examples, shown) for r in evidence.requirements}
+    return Folder(
+        evidence=evidence,
+        policy=_text(path / POLICY),
+        timings=_record(path / TIMINGS, Timings) if (path / TIMINGS).exists() else None,
+        pairs=_pairs(path / EXAMPLES, evidence, chosen) if any(chosen.values()) else dict.fromkeys(chosen, ()),
+    )
+
+
+def _check_sense(evidence: Evidence, where: Place) -> None:
+    """Refuse what the records allow but no assessment writes, and the drawings could not bear."""
+    low, high = evidence.input_range
+    if not (low < high and math.isfinite(high - low)):
+        raise StorageError(f"input_range is [{low:g}, {high:g}]", where, remedy=_AGAIN)
+    seen: set[str] = set()
+    for requirement in evidence.requirements:
+        if requirement.id in seen:
+            raise StorageError(f"requirement {requirement.id!r} stands there twice", where, remedy=_AGAIN)
+        seen.add(requirement.id)
+        for point in requirement.curve:
+            if not 1e-6 <= point.scale <= 1e6:
+                raise StorageError(f"{requirement.id}: curve has a scale of {point.scale:g}", where, remedy=_AGAIN)
+        for measured in (*requirement.measures, *(point.robust for point in requirement.curve)):
+            if measured.successes > measured.trials:
+                what = f"{requirement.id}: {measured.measure} counts {measured.successes} of {measured.trials}"
+                raise StorageError(what, where, remedy=_AGAIN)
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _wall(path: Path) -> Iterator[None]:
+    """Turn what the disk and the parsers say of `path` into a StorageError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror or error}", Place(str(path)), remedy=_AGAIN) from error
+    except (UnicodeDecodeError, SafetensorError) as error:
+        raise StorageError(f"is damaged: {error}", Place(str(path)), remedy=_AGAIN) from error
+
+
+def _check_size(path: Path) -> None:
+    limit = _LIMITS[path.name]
+    with _wall(path):
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "is missing"
+            raise StorageError(what, Place(str(path)), remedy="give the folder that `redoubt assess` wrote")
+        if path.stat().st_size > limit:
+            raise StorageError(f"is larger than {limit >> 20} MiB: not believed", Place(str(path)), remedy=_AGAIN)
+
+
+def _text(path: Path) -> str:
+    _check_size(path)
+    with _wall(path):
+        return path.read_text("utf-8")
+
+
+def _integer(digits: str) -> int:
+    """Integers as canonical JSON allows them; larger ones would overflow the arithmetic on them."""
+    if len(digits) > 16 or abs(int(digits)) >= 2**53:
+        raise ValueError(f"{digits[:20]}… is no count")
+    return int(digits)
+
+
+def _record(path: Path, kind: type[R]) -> R:
+    text = _text(path)
+    try:
+        return kind.model_validate(json.loads(text, parse_int=_integer))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = f"is not {kind.__name__.lower()} as Redoubt writes it: {key + ': ' if key else ''}{first['msg']}"
+    except (ValueError, RecursionError) as error:
+        what = f"is not JSON as Redoubt writes it: {error}"
+    raise StorageError(what, Place(str(path)), remedy=_AGAIN)
+
+
+# ── examples ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _varied(examples: tuple[ExampleResult, ...], shown: int) -> list[ExampleResult]:
+    """Up to `shown` counterexamples with a picture, the labels taking turns, in the order of the data."""
+    seen: Counter[int] = Counter()
+    turns: list[tuple[int, ExampleResult]] = []
+    for example in examples:
+        if example.tensor is not None and example.perturbed is not None:
+            turns.append((seen[example.label], example))
+            seen[example.label] += 1
+    turns.sort(key=lambda turn: turn[0])
+    return sorted((example for _, example in turns[:shown]), key=lambda example: example.row)
+
+
+def _pairs(path: Path, evidence: Evidence, chosen: dict[str, list[ExampleResult]]) -> dict[str, tuple[Pair, ...]]:
+    if math.prod(evidence.input_shape) > _MAX_COORDINATES:
+        raise StorageError(f"inputs of shape {list(evidence.input_shape)} are too large to show", Place(str(path)))
+    _check_size(path)
+    with _wall(path), safe_open(path, framework="numpy") as file:
+        keys = set(file.keys())
+
+        def tensor(key: str) -> Floats:
+            if key not in keys:
+                raise StorageError(
+                    f"holds no tensor {key!r}, which the evidence names", Place(str(path)), remedy=_AGAIN
+                )
+            view = file.get_slice(key)
+            if tuple(view.get_shape()) != evidence.input_shape or view.get_dtype() != "F32":
+                shape = f"{view.get_dtype()} {view.get_shape()}"
+                raise StorageError(
+                    f"tensor {key!r} is {shape}; expected F32 {list(evidence.input_shape)}",
+                    Place(str(path)),
+                    remedy=_AGAIN,
+                )
+            array: Floats = file.get_tensor(key)
+            if not np.isfinite(array).all():
+                raise StorageError(f"tensor {key!r} holds NaN or infinity", Place(str(path)), remedy=_AGAIN)
+            return array
+
+        return {
+            name: tuple(Pair(e, tensor(f"{e.tensor}/clean"), tensor(f"{e.tensor}/perturbed")) for e in examples)
+            for name, examples in chosen.items()
+        }

@@ -1,0 +1,188 @@
+"""Evidence in plain words: what every report says the same way."""
+
+import re
+from statistics import median
+
+from redoubt.records import Bound, Evidence, ExampleResult, Measured, RequirementEvidence, SignName, Verdict
+
+# Control characters (newline and tab excepted), and those that reorder or hide text (Unicode TR 36, TR 55).
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]"
+)
+
+
+def plain(text: str) -> str:
+    r"""The text with unseen characters spelled out, so that no name can hide, reorder or end anything.
+
+    >>> print(plain("a\x1b[31mb\u202ec"))
+    a\x1b[31mb\u202ec
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """The text made `plain`, with all white space collapsed."""
+    return " ".join(plain(text).split())
+
+
+def percent(share: float) -> str:
+    r"""A share as per cent, one decimal; never rounded to all or nothing.  The space before the sign does not break.
+
+    >>> percent(0.8571), percent(1), percent(0.99999), percent(0.00001)
+    ('85.7\xa0%', '100\xa0%', '>99.9\xa0%', '<0.1\xa0%')
+    """
+    if share in (0, 1):
+        return f"{share * 100:.0f}\u00a0%"
+    text = f"{share * 100:.1f}"
+    return {"100.0": ">99.9", "0.0": "<0.1"}.get(text, text) + "\u00a0%"
+
+
+def count(number: float) -> str:
+    """A count with thousands separated; medians keep their half.
+
+    >>> count(1234567), count(40.5)
+    ('1,234,567', '40.5')
+    """
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def seconds(time: float) -> str:
+    """A time span as people say it.
+
+    >>> seconds(0.25), seconds(12.34), seconds(754)
+    ('0.25 s', '12.3 s', '12 min 34 s')
+    """
+    if time < 10:
+        return f"{time:.2f} s"
+    return f"{time:.1f} s" if time < 60 else f"{int(time) // 60} min {int(time) % 60} s"
+
+
+def bound_words(bound: Bound) -> str:
+    r"""The bound without its measure: `at least 85 %`.
+
+    >>> bound_words(Bound(measure="robust_accuracy", sense=">=", value=0.85))
+    'at least 85\xa0%'
+    """
+    return f"{'at least' if bound.sense == '>=' else 'at most'} {round(bound.value * 100, 6):g}\u00a0%"
+
+
+def measure_name(measure: str) -> str:
+    """`robust_accuracy` as `robust accuracy`."""
+    return one_line(measure).replace("_", " ")
+
+
+def measured_words(measured: Measured) -> str:
+    """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`."""
+    interval = measured.interval
+    return (
+        f"{count(measured.successes)} of {count(measured.trials)} = {percent(measured.value)} "
+        f"[{percent(interval.low)}, {percent(interval.high)}]"
+    )
+
+
+def judged(requirement: RequirementEvidence) -> Measured | None:
+    """The measure that the requirement bounds; None if it was never taken."""
+    return measure_of(requirement, requirement.bound.measure)
+
+
+def measure_of(requirement: RequirementEvidence, measure: str) -> Measured | None:
+    """The measure of that name; None if it was never taken."""
+    return next((m for m in requirement.measures if m.measure == measure), None)
+
+
+def demand(requirement: RequirementEvidence) -> str:
+    """What the requirement asks, in one sentence."""
+    bound, share = requirement.bound, bound_words(requirement.bound)
+    move = f"adversary “{one_line(requirement.adversary)}” may move each of them within {one_line(requirement.within)}"
+    if bound.measure == "clean_accuracy":
+        return f"The model must answer {share} of the inputs rightly, with nobody interfering."
+    if bound.measure == "attack_success":
+        return f"Of the inputs answered rightly, {share} may be brought to a wrong answer when the {move}."
+    return f"The model must answer {share} of the inputs rightly even when the {move}."
+
+
+def headline(evidence: Evidence) -> str:
+    """The one sentence that everybody reads."""
+    system, total = one_line(evidence.system), len(evidence.requirements)
+    violated = sum(r.verdict is Verdict.VIOLATED for r in evidence.requirements)
+    undecided = sum(r.verdict is Verdict.UNDECIDED for r in evidence.requirements)
+    if violated:
+        return f"{system} does not meet its policy: {_of(violated, total)} violated."
+    if undecided or not total:
+        return f"It is not known whether {system} meets its policy: {_of(undecided, total)} undecided."
+    return f"{system} withstood every attack that was tried on it, within the budgets of its policy."
+
+
+def _of(part: int, total: int) -> str:
+    if total == 1:
+        return "its one requirement is"
+    return f"{part} of {total} requirements {'is' if part == 1 else 'are'}"
+
+
+MEANING = {
+    Verdict.VIOLATED: (
+        "Inputs that break the requirement are in hand: anybody can replay them.",
+        "It does not mean that these are the worst there are, or the only ones.",
+    ),
+    Verdict.WITHSTOOD: (
+        "The strategies named here failed to break the requirement, within the budget named here, on this data.",
+        "It is not a proof and it does not mean secure: another strategy, more work or other data may succeed.",
+    ),
+    Verdict.UNDECIDED: (
+        "The evidence allows no answer: too few samples, a strategy that broke, or signs that the attacks were blind.",
+        "It does not mean that the system passed. What could not be attacked has not withstood anything.",
+    ),
+}
+
+
+def work_sentence(requirement: RequirementEvidence) -> str:
+    """The work that an attacker needs, in one or two sentences."""
+    fell = [example.work.passes for example in requirement.examples if example.perturbed is not None]
+    stood = [example.work.passes for example in requirement.examples if example.robust]
+    if not any(fell) and not any(stood):
+        return "No attack was played: whoever finds a wrong answer here found it by asking once."
+    standing = (
+        f"{_inputs(len(stood))} still stood after a median of {count(median(stood))} passes each."
+        if stood
+        else "None was left standing."
+    )
+    if not fell:
+        return f"Not one input fell. {standing}"
+    if len(fell) == 1:
+        return f"The one input that fell cost {count(fell[0])} passes. {standing}"
+    return (
+        f"Half of the {count(len(fell))} inputs that fell cost {count(median(fell))} passes each or fewer, "
+        f"the cheapest {count(min(fell))}, the dearest {count(max(fell))}. {standing}"
+    )
+
+
+def _inputs(number: int) -> str:
+    return "One input" if number == 1 else f"{count(number)} inputs"
+
+
+def class_name(evidence: Evidence, label: int) -> str:
+    """The class's name; its index where the evidence has none for it."""
+    return one_line(evidence.classes[label]) if 0 <= label < len(evidence.classes) else f"class {label}"
+
+
+def wrong_before(examples: tuple[ExampleResult, ...]) -> int:
+    """How many inputs were answered wrongly before anybody attacked."""
+    return sum(example.clean != example.label for example in examples)
+
+
+SIGN_REMEDY = {
+    SignName.VANISHING_GRADIENTS: "Assess the logits, not a saturated softmax; take quantisation and hard thresholds "
+    "out of the path for the assessment, or add strategies that need no gradient (square).",
+    SignName.NAN_GRADIENTS: "Find the layer that returns NaN (a square root or logarithm at zero, a division), and "
+    "make it finite; until then gradient strategies walk blind.",
+    SignName.BLACK_BOX_BEATS_WHITE_BOX: "Knowing more must not help less: something hides the gradient. Assess the "
+    "model without the step that hides it, or attack through a smooth stand-in for that step.",
+    SignName.RADIUS_DOES_NOT_HURT: "In a set that holds every input some attack must succeed. Check the input range "
+    "and the preprocessing, and give the adversary more passes.",
+    SignName.LOSS_DOES_NOT_GROW: "The attack did not climb: give it more passes and restarts, and check that the "
+    "outputs are declared as what they are (logits or probabilities).",
+    SignName.UNSTABLE_OUTPUTS: "Switch off dropout and other randomness (evaluation mode, fixed seeds), or assess "
+    "the average over it: one lucky answer is not robustness.",
+    SignName.BROKEN_STRATEGY: "Mend what the strategy's message names, or choose strategies that fit this model, and "
+    "assess again.",
+}

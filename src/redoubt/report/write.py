@@ -1,0 +1,61 @@
+"""All the reports of one evidence folder."""
+
+import os
+import secrets
+from pathlib import Path
+
+from redoubt.records import Place, StorageError
+from redoubt.report.junit import render_junit
+from redoubt.report.model_index import render_model_index
+from redoubt.report.page import render_page
+from redoubt.report.read import read_folder
+from redoubt.report.sarif import render_sarif
+
+
+def write_reports(folder: Path, command: str, places: dict[str, Place]) -> dict[str, Path]:
+    """Read the evidence in `folder` and write the reports beside it.
+
+    Each file is written whole or not at all, and the same evidence gives the same bytes.
+
+    Args:
+        folder: an evidence folder as `redoubt assess` leaves it.
+        command: the shell command that makes this evidence again, for people to repeat.
+        places: requirement id to its place in the policy file; may be empty.
+
+    Returns:
+        The files by kind: `html`, `junit`, `sarif`, `model-index`.
+
+    Raises:
+        StorageError: the evidence cannot be read or believed, or a report cannot be written; the message names
+            the file.
+    """
+    read = read_folder(folder)
+    evidence, timings = read.evidence, read.timings
+    reports = {
+        "html": ("report.html", render_page(read, command).encode()),
+        "junit": ("report.junit.xml", render_junit(evidence, timings, places)),
+        "sarif": ("report.sarif", render_sarif(evidence, timings, places, command)),
+        "model-index": ("model-index.yaml", render_model_index(evidence)),
+    }
+    written = {}
+    for kind, (name, content) in reports.items():
+        written[kind] = folder / name
+        _write(written[kind], content)
+    return written
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write to a neighbour, then rename: readers see the old file or the new one."""
+    neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        try:
+            with neighbour.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            neighbour.replace(path)
+        finally:
+            neighbour.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror or error}"
+        raise StorageError(what, Place(str(path)), remedy="free some space there, or mend its rights") from error

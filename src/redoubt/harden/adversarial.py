@@ -1,5 +1,6 @@
 """Adversarial training (Madry et al. 2018): train on the worst point of the set that a short attack finds."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,10 +66,11 @@ def train(
         total = 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 1_000_003 + number)  # for dropout and its like
-            for at, rows in enumerate(order.split(recipe.batch)):
-                done = (number - 1 + at * recipe.batch / len(data)) / recipe.epochs
+            for at in range(0, len(data), recipe.batch):
+                rows = order[at : at + recipe.batch]
+                done = (number - 1 + at / len(data)) / recipe.epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = recipe.learning_rate * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+                    group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
                 loss = _step(model, optimizer, data.x[rows], data.y[rows], part, recipe, rng)
                 total += loss * len(rows)
         module.eval().requires_grad_(False)
@@ -96,7 +98,7 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(module.parameters(), 5.0)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def worst_point(model: TorchModel, x: Tensor, y: Tensor, within: PerturbationSet, steps: int, rng: Generator) -> Tensor:

@@ -15,9 +15,9 @@ from redoubt.perturb.base import PerturbationSet
 class Turn(PerturbationSet):
     """Rotate an image about its centre by up to `rotation`, then shift it by up to `translation` along each axis.
 
-    Points are float32 `[B, 3]`: the angle in degrees (positive turns clockwise), then the shift to the right and down
-    in pixels.  Images `[B, C, H, W]` are sampled bilinearly; what comes in from outside is `fill`, the low end of the
-    input range (black).  Scaling, flips and other warps are not covered.
+    Points are float32 `[B, 3]`: the angle in degrees (positive turns counter-clockwise), then the shift to the right
+    and down in pixels.  Images `[B, C, H, W]` are sampled bilinearly; what comes in from outside is `fill`, the low end
+    of the input range (black).  Scaling, flips and other warps are not covered.
 
     Attributes:
         rotation: degrees, 0..180.

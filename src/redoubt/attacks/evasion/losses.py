@@ -38,7 +38,8 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
 def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     """DLR towards a class (Croce and Hein 2020, eq. 7): (z_t - z_y) / (z_1st - (z_3rd + z_4th) / 2).
 
-    With three classes the 3rd logit takes the place of the mean; with two this is the margin, as in `dlr`.
+    With three classes there is no 4th, and over z_1st - z_3rd the loss towards the 3rd would be constant, so the mean
+    is taken over 2nd and 3rd; with two classes this is the margin, as in `dlr`.
 
     Args:
         logits: `[B, K]`.
@@ -50,4 +51,4 @@ def dlr_targeted(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     if classes < 3:
         return gap
     top = logits.topk(min(classes, 4), dim=1).values
-    return gap / (top[:, 0] - top[:, 2:].mean(dim=1) + 1e-12)
+    return gap / (top[:, 0] - top[:, -2:].mean(dim=1) + 1e-12)

@@ -1,0 +1,79 @@
+"""From a policy's `model` section to a model."""
+
+from pathlib import Path
+
+import torch
+
+from redoubt.models.adapter import face_of
+from redoubt.models.base import Face, Model
+from redoubt.models.callable_model import CallableModel
+from redoubt.models.endpoint import load_endpoint
+from redoubt.models.locate import Locate, first_line
+from redoubt.models.onnx_model import load_onnx
+from redoubt.models.sklearn_model import load_sklearn
+from redoubt.models.torch_model import TorchModel
+from redoubt.records import ModelError, ModelSource, PolicyError, RedoubtError
+
+
+def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "cpu") -> Model:
+    """Load the model, and ask it one question to see that it takes inputs of the declared shape.
+
+    Args:
+        source: the policy's `model` section.
+        base: the policy's folder; relative paths and imports start there.
+        locate: `locate("weights")` gives the place of that key in the policy; every error carries one.
+        device: where torch computes.
+
+    Returns:
+        A `Differentiable` where there are gradients; otherwise a model that can only be asked, whose
+        `why_not_differentiable`, where it has one, says why.
+
+    Raises:
+        PolicyError: `source` is of no known form.
+        ModelError: the model cannot be loaded safely, or is not a classifier of the declared face.
+        EndpointError: a served model does not answer.
+    """
+    scheme, colon, _ = source.source.partition(":")
+    if source.weights is not None and scheme != "torch":
+        raise PolicyError(
+            f"'weights' belongs to torch models, not to '{scheme}'", locate("weights"), remedy="leave it out"
+        )
+    model: Model
+    match scheme if colon else "":
+        case "torch":
+            model = TorchModel.from_source(source, base, locate, device)
+        case "onnx":
+            model = load_onnx(source, base, locate, device)
+        case "sklearn":
+            model = load_sklearn(source, base, locate, device)
+        case "python":
+            model = CallableModel.from_source(source, base, locate)
+        case "http" | "https":
+            return load_endpoint(source, locate)
+        case _:
+            raise PolicyError(
+                "unknown model source"
+                if "@" in source.source  # it may hold a password
+                else f"unknown model source '{source.source}'",
+                locate("source"),
+                remedy="write torch:<module>:<factory>, onnx:<file>, sklearn:<file.skops>, "
+                "python:<module>:<callable> or http(s)://host/v2/models/<name>",
+            )
+    _ask_once(model, face_of(source), locate)
+    return model
+
+
+def _ask_once(model: Model, face: Face, locate: Locate) -> None:
+    """Two inputs in the middle of the range: enough to see wrong shapes and a wrong number of classes."""
+    middle = torch.full((2, *face.shape), (face.low + face.high) / 2)
+    try:
+        model.query(middle)
+    except RedoubtError as error:
+        where = error.where or locate("classes" if "answers" in error.what else "source")
+        raise type(error)(error.what, where, remedy=error.remedy) from error
+    except Exception as error:  # the wall to the model's own code, which may raise anything
+        raise ModelError(
+            f"the model fails on inputs of shape {[2, *face.shape]}: {first_line(error)}",
+            locate("input", "shape"),
+            remedy="make the policy's input shape the one the model was built for",
+        ) from error

@@ -1,0 +1,212 @@
+"""ONNX files as models: answers by onnxruntime, gradients by a torch twin of the graph where there is one."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from redoubt.models.adapter import Adapter
+from redoubt.models.base import Differentiable, Face, Model
+from redoubt.models.locate import Locate, first_line, placed
+from redoubt.models.onnx_file import optional, read_onnx
+from redoubt.models.onnx_node import Unsupported
+from redoubt.models.onnx_torch import GraphModule, convert
+from redoubt.models.twin import TOLERANCE, disagreement
+from redoubt.records import ModelError, ModelSource, digest
+
+_FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
+
+
+class OnnxSession:
+    """An ONNX graph in onnxruntime, on one CPU thread so that answers are the same each time.
+
+    Raises:
+        ModelError: onnxruntime refuses the graph, or its inputs and outputs are not those of a classifier of `face`.
+    """
+
+    def __init__(self, model: Any, face: Face) -> None:
+        runtime = optional("onnxruntime", "onnx")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4
+        try:
+            self._session = runtime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the wall to onnxruntime, whose errors share no base
+            raise ModelError(f"onnxruntime cannot load the model: {first_line(error)}", remedy="export it again") from (
+                error
+            )
+        self.given, self.dtype, self.batch = _only_input(self._session.get_inputs(), face)
+        self.wanted = _only_output(self._session.get_outputs(), face)
+
+    def run(self, x: Tensor) -> Tensor:
+        """What the graph answers to `[B, *face.shape]`; B is cut into batches of the size the graph wants, if any."""
+        return in_batches(self._run, x.detach().cpu().to(self.dtype), self.batch)
+
+    def _run(self, x: Tensor) -> Tensor:
+        try:
+            (answer,) = self._session.run([self.wanted], {self.given: x.contiguous().numpy()})
+        except Exception as error:  # the wall to onnxruntime, whose errors share no base
+            raise ModelError(
+                f"onnxruntime fails on a batch of shape {list(x.shape)}: {first_line(error)}",
+                remedy="export the model with a free first axis (dynamic batch), or fix the batch to 1",
+            ) from error
+        return torch.from_numpy(answer)
+
+
+class OnnxModel(Model):
+    """An ONNX model that can be asked, but not differentiated.
+
+    Attributes:
+        why_not_differentiable: names the operators that have no twin in torch, or what else is in the way.
+    """
+
+    def __init__(self, session: OnnxSession, adapter: Adapter, content: str, why_not_differentiable: str) -> None:
+        super().__init__(adapter.face)
+        self._session, self._adapter, self._content = session, adapter, content
+        self.why_not_differentiable = why_not_differentiable
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self._adapter.outward(self._session.run(self._adapter.inward(x.cpu()))).to(x.device)
+
+    def digest(self) -> str:
+        """Over the file's bytes, those of its external tensors, and the face."""
+        return digest({"kind": "onnx", "content": self._content, "face": self._adapter.describe()})
+
+
+class DifferentiableOnnxModel(Differentiable):
+    """An ONNX model whose answers come from onnxruntime and whose logits and gradients come from its torch twin.
+
+    So what an attack finds by the twin is confirmed or denied by the graph as it is deployed.  If the graph ends in a
+    softmax or sigmoid and `outputs` is `probabilities`, the twin's logits are those before it.
+    """
+
+    def __init__(
+        self, session: OnnxSession, adapter: Adapter, content: str, twin: GraphModule, batch: int | None, device: str
+    ) -> None:
+        super().__init__(adapter.face)
+        self._asked = OnnxModel(session, adapter, content, "")
+        peeled = twin.peeled() if adapter.outputs == "probabilities" else None
+        self._twin = (peeled if peeled else twin).to(device).eval()
+        self._adapter = adapter.moved(device).with_outputs("logits") if peeled else adapter.moved(device)
+        self._batch, self._dtype = batch, session.dtype
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
+        inside = self._adapter.inward(x).to(self._dtype)
+        return self._adapter.outward(in_batches(self._twin, inside, self._batch)).to(x.device)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        return self._asked._scores(x)
+
+    def digest(self) -> str:
+        """As for `OnnxModel`: the twin follows from the file."""
+        return self._asked.digest()
+
+
+def load_onnx(source: ModelSource, base: Path, locate: Locate, device: str = "cpu") -> Model:
+    """The model that `onnx:<file>` names: a `DifferentiableOnnxModel` if a faithful twin can be made, else `OnnxModel`.
+
+    Raises:
+        ModelError: the file is unsafe or unsound, or not a classifier of the declared face.
+    """
+    adapter = Adapter.of(source)
+    path = base / source.source.removeprefix("onnx:")
+    with placed(locate, "source"):
+        model, content = read_onnx(path)
+    with placed(locate, "input", "shape"):
+        session = OnnxSession(model, adapter.face)
+        session.run(adapter.inward(_middle(adapter.face, session.batch or 1)))
+    try:
+        twin = convert(model, session.given, session.wanted).eval()
+        batch = _faithful(twin, session, adapter)
+    except Unsupported as reason:
+        return OnnxModel(session, adapter, content, f"{path.name} uses {reason}, for which there is no gradient here")
+    except _Unfaithful as reason:
+        return OnnxModel(session, adapter, content, f"{path.name}: {reason}")
+    return DifferentiableOnnxModel(session, adapter, content, twin, batch, device)
+
+
+def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:
+    """`function` over all rows of `x`, `size` at a time; the last rows are filled up with copies of the last one."""
+    if size is None or len(x) == 0:
+        return function(x)
+    full = -(-len(x) // size) * size
+    filled = torch.cat([x, x[-1:].expand(full - len(x), *x.shape[1:])]) if full > len(x) else x
+    return torch.cat([function(filled[i : i + size]) for i in range(0, full, size)])[: len(x)]
+
+
+class _Unfaithful(Exception):
+    """The twin answers something else than the original."""
+
+
+def _faithful(twin: GraphModule, session: OnnxSession, adapter: Adapter) -> int | None:
+    """The batch size with which the twin agrees with onnxruntime: None if with any."""
+    worst, sizes = float("inf"), [None] if session.batch is None else [None, session.batch]
+    failed: Exception | None = None
+
+    def original(x: Tensor) -> Tensor:
+        return session.run(adapter.inward(x))
+
+    for size in sizes:
+        try:
+            ask = partial(_run_twin, twin, session.dtype, adapter, size)
+            worst = min(worst, disagreement(ask, original, adapter.face))
+        except (RuntimeError, IndexError, ValueError, TypeError) as error:  # torch refuses what the graph asks for
+            failed = error
+            continue
+        if worst <= TOLERANCE:
+            return size
+    if failed is not None and worst == float("inf"):
+        raise Unsupported(f"shapes that the conversion to torch does not follow ({first_line(failed)})") from failed
+    raise _Unfaithful(
+        f"the torch twin of the graph differs from onnxruntime by {worst:.2g} of the largest score "
+        f"(allowed: {TOLERANCE:g}), so its gradients cannot be trusted"
+    )
+
+
+def _run_twin(twin: GraphModule, dtype: torch.dtype, adapter: Adapter, size: int | None, x: Tensor) -> Tensor:
+    return in_batches(twin, adapter.inward(x).to(dtype), size)
+
+
+def _middle(face: Face, rows: int) -> Tensor:
+    return torch.full((rows, *face.shape), (face.low + face.high) / 2)
+
+
+def _only_input(inputs: list[Any], face: Face) -> tuple[str, torch.dtype, int | None]:
+    if len(inputs) != 1:
+        names = ", ".join(entry.name for entry in inputs) or "none"
+        raise ModelError(f"the graph takes {len(inputs)} inputs ({names}); expected one", remedy="export one input")
+    (entry,) = inputs
+    if entry.type not in _FLOATS:
+        raise ModelError(f"the graph's input '{entry.name}' is a {entry.type}; expected floats", remedy="export floats")
+    batch, *shape = entry.shape or [None]
+    wrong = len(shape) != len(face.shape) or any(
+        isinstance(size, int) and size != mine for size, mine in zip(shape, face.shape, strict=False)
+    )
+    if wrong and entry.shape:
+        raise ModelError(
+            f"the graph takes inputs of shape {[size if isinstance(size, int) else '?' for size in shape]}, "
+            f"the policy says {list(face.shape)}",
+            remedy="write the graph's shape, without the batch, as `shape`",
+        )
+    return entry.name, _FLOATS[entry.type], batch if isinstance(batch, int) else None
+
+
+def _only_output(outputs: list[Any], face: Face) -> str:
+    """The one output that can be scores: of floats, and if there are several, with one column per class."""
+    floats = [entry for entry in outputs if entry.type in _FLOATS]
+    fitting = [entry for entry in floats if entry.shape and entry.shape[-1] == face.classes]
+    candidates = floats if len(floats) == 1 else fitting
+    if len(candidates) != 1:
+        told = ", ".join(f"{entry.name} {entry.type} {entry.shape}" for entry in outputs)
+        raise ModelError(
+            f"cannot tell which output holds the scores of {face.classes} classes: {told}",
+            remedy="export the scores as the only tensor of floats (for scikit-learn: options={'zipmap': False})",
+        )
+    return str(candidates[0].name)

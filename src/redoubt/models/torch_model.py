@@ -1,0 +1,133 @@
+"""PyTorch modules as models."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from redoubt.models.adapter import Adapter, Outputs, face_of
+from redoubt.models.base import Differentiable, Face
+from redoubt.models.importing import folder_first, import_named, named_parts, source_texts
+from redoubt.models.locate import Locate, first_line, placed
+from redoubt.models.weights import digest_of_state, fit_weights, read_weights
+from redoubt.records import ModelError, ModelSource, digest
+
+
+class TorchModel(Differentiable):
+    """A module under the face of a classifier.
+
+    The module is put into evaluation mode, moved to `device`, and its parameters stop requiring gradients, so that a
+    backward pass computes the gradient of the input alone.  Whoever trains it turns both on again, and off afterwards.
+
+    Args:
+        module: takes `[B, *face.shape]`, returns `[B, K]`, or `[B]` or `[B, 1]` for two classes.
+        face: see `Face`.
+        mean, std: normalisation before the module, one number or one per channel.
+        outputs: what the module returns.
+        device: where it computes; inputs come from any device and answers go back there.
+
+    >>> model = TorchModel(nn.Linear(2, 3), Face((2,), 0.0, 1.0, classes=3))
+    >>> model.query(torch.rand(4, 2)).scores.shape
+    torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        face: Face,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        outputs: Outputs = "logits",
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(face)
+        self.module = module.to(device).eval().requires_grad_(False)
+        self._adapter = Adapter(face, mean, std, outputs, device)
+        self._dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        self._factory_module = type(module).__module__
+
+    @classmethod
+    def from_source(cls, source: ModelSource, base: Path, locate: Locate, device: str = "cpu") -> "TorchModel":
+        """Build what `torch:<module>:<factory>` names, and give it its weights.
+
+        The factory is called without arguments and with torch's random numbers seeded, so that a model without a
+        weights file is the same one each time.
+
+        Raises:
+            ModelError: the factory fails or builds no module, or the weights do not fit it.
+        """
+        with placed(locate, "source"):
+            module_name, name = named_parts(source.source.removeprefix("torch:"), "torch", "factory")
+            module = _build(module_name, name, base)
+        if source.weights is not None:
+            with placed(locate, "weights"):
+                fit_weights(module, read_weights(base / source.weights), source.weights)
+        try:
+            module = module.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch says so when a device is not there
+            raise ModelError(f"device '{device}' cannot be used: {first_line(error)}", remedy="use cpu") from error
+        model = cls(
+            module,
+            face_of(source),
+            mean=source.input.mean,
+            std=source.input.std,
+            outputs=source.outputs,
+            device=device,
+        )
+        model._factory_module = module_name
+        return model
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
+        inside = self._adapter.inward(x)
+        return self._adapter.outward(self.module(inside.to(self._dtype))).to(x.device)
+
+    def digest(self) -> str:
+        """Over weights, the source text of the modules that define the factory and its layers, and the face.
+
+        Modules of torch itself are left out: evidence names torch's version.
+        """
+        homes = {type(part).__module__ for part in self.module.modules()} | {self._factory_module}
+        own = (home for home in homes if home.partition(".")[0] != "torch")
+        return digest(
+            {
+                "kind": "torch",
+                "weights": digest_of_state(self.module),
+                "layout": repr(self.module),
+                "source": source_texts(*own),
+                "face": self._adapter.describe(),
+            }
+        )
+
+
+def _build(module_name: str, name: str, base: Path) -> nn.Module:
+    factory = import_named(module_name, name, base)
+    try:
+        with folder_first(base), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            built = factory()
+    except Exception as error:  # the wall to somebody else's code, which may raise anything
+        needed = _arguments(factory)
+        raise ModelError(
+            f"the factory {module_name}:{name} fails: {first_line(error)}",
+            remedy=f"it is called without arguments; give {needed} a default" if needed else f"mend {name}()",
+        ) from error
+    if not isinstance(built, nn.Module):
+        raise ModelError(
+            f"the factory {module_name}:{name} returns a {type(built).__name__}, not a torch.nn.Module",
+            remedy="return the model, without weights, in any mode",
+        )
+    return built
+
+
+def _arguments(factory: object) -> str:
+    try:
+        parameters = inspect.signature(factory).parameters.values() if callable(factory) else ()
+    except (TypeError, ValueError):
+        return ""
+    empty = inspect.Parameter.empty
+    positional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return ", ".join(p.name for p in parameters if p.default is empty and p.kind not in positional)

@@ -1,0 +1,126 @@
+"""What no single key can tell: names that must exist, sets that must fit the inputs, strategies that must fit both."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from redoubt.policy.document import Key
+from redoubt.policy.problems import did_you_mean, nearest
+from redoubt.policy.sources import check_scheme, check_weights
+from redoubt.policy.strategies import refusal
+from redoubt.records import InputFace, Norm, Place, Policy, PolicyError, Within, WithinAnyOf, WithinNorm, WithinTurn
+
+Wrong = tuple[tuple[Key, ...], str, str]
+"""Path, what is wrong there, remedy."""
+
+
+def cross_check(policy: Policy, place: Callable[..., Place]) -> list[PolicyError]:
+    """Everything about a well-formed policy that cannot be meant.
+
+    Args:
+        policy: as the schema accepted it.
+        place: `place(*keys)`, where in the file the value at that path stands.
+    """
+    wrong = [*_sources(policy), *_requirements(policy), *_harden(policy)]
+    return [PolicyError(what, place(*path), remedy=remedy) for path, what, remedy in wrong]
+
+
+def _sources(policy: Policy) -> Iterator[Wrong]:
+    model, data = policy.model, policy.data
+    found = check_scheme(model.source, "model")
+    if found:
+        yield ("model", "source"), *found
+    elif model.weights is not None:
+        found = check_weights(model.weights, model.source)
+        if found:
+            yield ("model", "weights"), *found
+    for role, source in (("test", data.test), ("train", data.train)):
+        found = check_scheme(source.source, "data") if source else None
+        if found:
+            yield ("data", role, "source"), *found
+
+
+def _requirements(policy: Policy) -> Iterator[Wrong]:
+    first: dict[str, int] = {}
+    for index, requirement in enumerate(policy.requirements):
+        here: tuple[Key, ...] = ("requirements", index)
+        if requirement.id in first:
+            yield (
+                (*here, "id"),
+                f"duplicate id '{requirement.id}', which requirements[{first[requirement.id]}] has already",
+                "give each requirement an id of its own",
+            )
+        first.setdefault(requirement.id, index)
+        for path, what, remedy in _set(requirement.within, policy.model.input):
+            yield (*here, "within", *path), what, remedy
+        adversary = policy.adversaries.get(requirement.adversary)
+        if adversary is None:
+            names = list(policy.adversaries)
+            meant = nearest(requirement.adversary, names)
+            yield (
+                (*here, "adversary"),
+                f"unknown adversary '{requirement.adversary}'{did_you_mean(requirement.adversary, names)}",
+                f"write '{meant}'" if meant else f"add '{requirement.adversary}' under adversaries",
+            )
+            continue
+        for number, strategy in enumerate(requirement.strategies or ()):
+            found = refusal(strategy, adversary, requirement.within, policy.model)
+            if found:
+                yield (*here, "strategies", number), *found
+
+
+def _set(within: Within, face: InputFace) -> Iterator[Wrong]:
+    if isinstance(within, WithinAnyOf):
+        for index, part in enumerate(within.any_of):
+            for path, what, remedy in _set(part, face):
+                yield ("any_of", index, *path), what, remedy
+    elif isinstance(within, WithinNorm):
+        yield from _ball(within, face)
+    else:
+        yield from _turn(within, face)
+
+
+def _ball(within: WithinNorm, face: InputFace) -> Iterator[Wrong]:
+    low, high = face.range
+    span, size = high - low, math.prod(face.shape)
+    most = span * {Norm.LINF: 1.0, Norm.L2: math.sqrt(size), Norm.L1: float(size)}[within.norm]
+    if within.radius > most * (1 + 1e-9):
+        remedy = "give the radius in the units of the input range"
+        if within.norm is Norm.LINF and within.radius <= 255 and span < 255:
+            remedy = f"if pixels of 0 to 255 were meant, write radius: {within.radius * span / 255:.4g}"
+        yield (
+            ("radius",),
+            f"radius {within.radius:g} is outside the input range: inputs of {list(face.shape)} in "
+            f"[{low:g}, {high:g}] are never farther apart than {most:.6g} in {within.norm}",
+            remedy,
+        )
+
+
+def _turn(within: WithinTurn, face: InputFace) -> Iterator[Wrong]:
+    if len(face.shape) != 3:
+        yield (
+            (),
+            f"rotation and translation need images [channels, height, width]; the inputs are {list(face.shape)}",
+            "write the image's shape under model.input, or use a norm",
+        )
+    elif within.translation >= min(face.shape[1:]):
+        yield (
+            ("translation",),
+            f"translation {within.translation:g} px moves an image of {face.shape[1]} x {face.shape[2]} pixels "
+            "out of the frame",
+            f"write less than {min(face.shape[1:])} px",
+        )
+
+
+def _harden(policy: Policy) -> Iterator[Wrong]:
+    if policy.harden is None:
+        return
+    ids = [requirement.id for requirement in policy.requirements]
+    if policy.harden.against not in ids:
+        meant = nearest(policy.harden.against, ids)
+        yield (
+            ("harden", "against"),
+            f"no requirement has the id '{policy.harden.against}'{did_you_mean(policy.harden.against, ids)}",
+            f"write '{meant}'" if meant else "name the id of a requirement",
+        )
+    if policy.data.train is None:
+        yield ("harden",), "harden needs data to train on, and data has no 'train'", "add train under data"

@@ -1,0 +1,179 @@
+"""A first policy for a model, commented, for its owner to complete."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from redoubt.policy.sources import gives_gradients, scheme_of
+
+CHANGE = "CHANGE THIS"
+_WIDTH = 100
+
+
+def draft(
+    system: str,
+    source: str,
+    *,
+    weights: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    outputs: Literal["logits", "probabilities"] = "logits",
+    notes: Sequence[str] = (),
+) -> str:
+    """The text of a sound policy.  What is not known stands there as a guess, under a comment with `CHANGE THIS`.
+
+    Args:
+        system: any text; what a name may not hold is replaced.
+        source: of the model, as `model.source`.
+        weights: its weights file, if it has one.
+        shape: of one input; None if unknown.
+        classes: None if unknown.
+        outputs: what the model returns.
+        notes: plain sentences on what was found, put into the text as comments.
+    """
+    image = shape is None or len(shape) == 3
+    lines = [
+        "# What this model must withstand.",
+        "# `redoubt check` says in plain words what it means, `redoubt assess` plays it.",
+        "redoubt: 1",
+        f"system: {quoted(system_name(system))}",
+        "",
+        "model:",
+        *_noted(notes),
+        *_source(source),
+        *([f"  weights: {quoted(weights)}"] if weights is not None else []),
+        "  input:",
+        *_shape(shape),
+        f"    # {CHANGE} if inputs have other values: the lowest and highest before any normalisation.",
+        "    range: [0, 1]",
+        "    # If the model was trained on normalised inputs, say how, one number or one per channel:",
+        "    # mean: [0.5]",
+        "    # std: [0.5]",
+        *_classes(classes),
+        "  # `logits`, or `probabilities` if the model ends in a softmax.",
+        f"  outputs: {outputs}",
+        "",
+        "data:",
+        f"  # {CHANGE}: labelled examples that the model was not trained on, in one of these forms:",
+        "  #   npz:<file with x and y> | csv:<file> | images:<folder with a folder per class> | idx:<folder>/test",
+        "  test:",
+        f"    source: {'images:data/test' if image else 'csv:data/test.csv'}",
+        "    # As many of each class as possible. More examples tell more, and take longer.",
+        "    take: 1000",
+        "    seed: 0",
+        "",
+        "adversaries:",
+        *_adversary(source),
+        "",
+        "requirements:",
+        *_requirements(shape, source),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def system_name(text: str) -> str:
+    """A name that the policy language accepts, as near to the text as can be.
+
+    >>> system_name("my model (2)")
+    'my-model-2'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "my-system"
+
+
+def quoted(text: str) -> str:
+    """The text as a YAML scalar: bare where that is safe.
+
+    >>> quoted("torch:model:build"), quoted("my model"), quoted("null")
+    ('torch:model:build', '"my model"', '"null"')
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*(:[A-Za-z0-9_./-]+)*", text) and not _means_something_else(text):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _means_something_else(text: str) -> bool:
+    return text.lower() in ("null", "true", "false")
+
+
+def _noted(notes: Sequence[str]) -> list[str]:
+    """Comments, wrapped, each on lines of its own, without what could end a comment."""
+    found = []
+    for note in notes:
+        line = ""
+        for word in "".join(char if char.isprintable() else " " for char in note).split():
+            if line and len(line) + len(word) > _WIDTH:
+                found.append(line)
+                line = ""
+            line += f" {word}"
+        found.append(line)
+    return [f"  #{line}" for line in found if line]
+
+
+def _source(source: str) -> list[str]:
+    lines = [f"  source: {quoted(source)}"]
+    if scheme_of(source) != "torch":
+        return lines
+    return [
+        f"  # {CHANGE}: the Python function without arguments that builds the model, as torch:<module>:<function>.",
+        "  # Modules are looked for in this file's folder first.",
+        *lines,
+    ]
+
+
+def _shape(shape: tuple[int, ...] | None) -> list[str]:
+    if shape is not None:
+        return [f"    shape: [{', '.join(map(str, shape))}]"]
+    return [
+        f"    # {CHANGE}: the model file does not tell. One input without the batch: [channels, height, width] for",
+        "    # images, [features] for tables; in Python, x[0].shape of a batch x that the model takes.",
+        "    shape: [1, 28, 28]",
+    ]
+
+
+def _classes(classes: int | None) -> list[str]:
+    if classes is not None:
+        return [f"  classes: {classes}"]
+    return [
+        f"  # {CHANGE}: the model file does not tell. In Python, model(x).shape[1] for a batch x that the model takes.",
+        "  classes: 10",
+    ]
+
+
+def _adversary(source: str) -> list[str]:
+    if gives_gradients(source):
+        return [
+            "  # Somebody who has the model itself: the strongest there is, so the honest one to measure against.",
+            "  insider:",
+            "    knows: weights",
+            "    budget: {passes: 4000}   # forward and backward passes and queries together, for each input",
+        ]
+    return [
+        "  # Somebody who can only ask the model, and sees its scores.",
+        "  customer:",
+        "    observes: scores",
+        "    budget: {queries: 5000}   # for each input",
+    ]
+
+
+def _requirements(shape: tuple[int, ...] | None, source: str) -> list[str]:
+    adversary = "insider" if gives_gradients(source) else "customer"
+    lines = [
+        "  - id: small-noise",
+        "    game: evasion",
+        f"    adversary: {adversary}",
+        "    # Every value may move by 8/255 of the range: hardly visible in a picture.",
+        "    within: {norm: linf, radius: 0.0314}",
+        "    require: robust_accuracy >= 0.5",
+    ]
+    if shape is None or len(shape) == 3:
+        small = math.inf if shape is None else min(shape[1:])
+        lines += [
+            "  - id: turn-and-shift",
+            "    game: evasion",
+            f"    adversary: {adversary}",
+            f"    within: {{rotation: 15 deg{', translation: 2 px' if small > 2 else ''}}}",
+            "    require: robust_accuracy >= 0.8",
+        ]
+    return lines

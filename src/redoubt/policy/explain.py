@@ -1,0 +1,183 @@
+"""A policy in plain sentences: what is promised, against whom, and what the data can tell."""
+
+from collections.abc import Iterable
+
+from redoubt.policy.samples import Decisive, decisive_counts, fewest_examples
+from redoubt.policy.sources import gives_gradients, scheme_of
+from redoubt.policy.strategies import playable
+from redoubt.records import (
+    Adversary,
+    DataSource,
+    ModelSource,
+    Norm,
+    Policy,
+    Requirement,
+    WithinAnyOf,
+    WithinNorm,
+    WithinTurn,
+)
+
+CAVEAT = (
+    "`withstood` means that the named strategies failed within the named budget. It does not mean secure: "
+    "another strategy, or a larger budget, might succeed. Signs that the strategies failed for want of a usable "
+    "gradient turn it into `undecided`."
+)
+_KINDS = {"torch": "a torch model", "onnx": "an ONNX model", "sklearn": "a scikit-learn model", "python": "a callable"}
+
+
+def explain(policy: Policy) -> list[str]:
+    """Paragraphs of plain sentences: system, data, adversaries, requirements, and how to read the verdicts."""
+    named = {requirement.adversary for requirement in policy.requirements}
+    idle = [name for name in policy.adversaries if name not in named]
+    paragraphs = [_system(policy), _data(policy.data.test)]
+    paragraphs += [_adversary(name, who, policy.model) for name, who in policy.adversaries.items() if name in named]
+    if idle:
+        paragraphs.append(f"No requirement names {_listed(idle, 'or')}, so nobody plays that part.")
+    paragraphs += [_requirement(requirement, policy) for requirement in policy.requirements]
+    if policy.harden is not None:
+        paragraphs.append(_harden(policy))
+    return [*paragraphs, CAVEAT]
+
+
+def _system(policy: Policy) -> str:
+    model, face = policy.model, policy.model.input
+    low, high = face.range
+    weights = f" with the weights in {model.weights}" if model.weights else ""
+    shape = " x ".join(str(side) for side in face.shape)
+    return (
+        f"System {policy.system}: {_KINDS.get(scheme_of(model.source), 'a served model')}, {model.source}{weights}. "
+        f"It takes inputs of {shape} values from {low:g} to {high:g} and tells {model.classes:,} classes apart; "
+        f"it returns {model.outputs}. Everything random derives from seed {policy.seed}."
+    )
+
+
+def _data(data: DataSource) -> str:
+    if data.take is None:
+        return f"It is judged on every example of {data.source}."
+    return (
+        f"It is judged on {data.take:,} examples of {data.source}, as many of each class as possible, "
+        f"drawn with seed {data.seed}."
+    )
+
+
+def _adversary(name: str, who: Adversary, model: ModelSource) -> str:
+    if who.knows == "weights" and gives_gradients(model.source):
+        sees = "has the model itself, and can follow its gradients"
+        sees += " if it has any; trees have none" if scheme_of(model.source) == "sklearn" else ""
+    elif who.knows == "weights":
+        sees = (
+            f"would have the weights, but a source of {scheme_of(model.source)}: gives no gradients, "
+            "so only strategies that ask the model can be played"
+        )
+    else:
+        shown = "its scores for every class" if who.observes == "scores" else "the class it names, and nothing else"
+        sees = f"does not have the weights; of each answer of the model it sees {shown}"
+    limits = [
+        f"{who.budget.passes:,} passes (forward passes, backward passes and queries together)"
+        if who.budget.passes
+        else "",
+        f"{who.budget.queries:,} queries" if who.budget.queries else "",
+    ]
+    limited = _listed([limit for limit in limits if limit], "and")
+    spends = f"On each input it can spend up to {limited}" if limited else "Only each strategy's own limits bind it"
+    return f"Adversary {name} {sees}. {spends}."
+
+
+def _requirement(requirement: Requirement, policy: Policy) -> str:
+    share = _percent(requirement.require.value)
+    move = _moves(requirement, policy.model.input.range)
+    match requirement.require.measure:
+        case "robust_accuracy":
+            claim = (
+                f"whatever {requirement.adversary} does, the model must answer at least {share} of the test "
+                f"examples rightly. {move}."
+            )
+        case "attack_success":
+            claim = (
+                f"of the test examples that the model answers rightly, {requirement.adversary} must bring at most "
+                f"{share} to a wrong answer. {move}."
+            )
+        case _:
+            claim = f"the model must answer at least {share} of the test examples rightly when nobody moves them."
+    strategies = f"Strategies: {', '.join(playable(requirement, policy))}."
+    return f"Requirement {requirement.id}: {claim} {strategies} {_evidence(requirement, policy.data.test.take)}"
+
+
+def _moves(requirement: Requirement, span: tuple[float, float]) -> str:
+    if isinstance(requirement.within, WithinAnyOf):
+        ways = "; or ".join(_move(part, span) for part in requirement.within.any_of)
+        return f"To each input, {requirement.adversary} may do any one of this: {ways}"
+    return f"{requirement.adversary} may {_move(requirement.within, span)}"
+
+
+def _move(within: WithinNorm | WithinTurn, span: tuple[float, float]) -> str:
+    """What the adversary may do to an input, as the rest of a sentence."""
+    if isinstance(within, WithinNorm):
+        size = f"{within.radius:g}"
+        if within.norm is Norm.LINF:
+            part = _percent(within.radius / (span[1] - span[0]))
+            return f"change every value of an input by at most {size} (Linf), which is {part} of the input range"
+        if within.norm is Norm.L2:
+            return f"change an input by a Euclidean length of at most {size} (L2)"
+        return f"change the values of an input by at most {size} in sum (L1)"
+    turn = f"turn an image by up to {within.rotation:g} degrees either way" if within.rotation else ""
+    shift = f"shift an image by up to {within.translation:g} pixels along each axis" if within.translation else ""
+    return f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift
+
+
+def _evidence(requirement: Requirement, take: int | None) -> str:
+    """What the test examples can tell about the bound."""
+    bound = requirement.require
+    inverse = bound.sense == "<="
+    share = 1 - bound.value if inverse else bound.value
+    if share <= 0:
+        return "Every model keeps this bound, so it requires nothing."
+    fewest = fewest_examples(share)
+    if fewest is None:
+        return "No number of examples can show a share of 100 %: this is violated, or stays undecided."
+    counted = "examples answered rightly" if inverse else "examples"
+    counts = decisive_counts(take, share) if take is not None else None
+    if take is None or counts is None:
+        return f"To be withstood it takes at least {fewest:,} {counted}, and all of them must hold."
+    if counts.withstood is None:
+        return (
+            f"{take:,} examples cannot show it, even if all of them hold, and it stays undecided: take at least "
+            f"{fewest:,} {counted}."
+        )
+    return _decided(counts, take, inverse)
+
+
+def _decided(counts: Decisive, take: int, inverse: bool) -> str:
+    if inverse:
+        most = take - (counts.withstood or 0)
+        least = "" if counts.violated is None else f"; violated, if {take - counts.violated:,} or more fall"
+        return (
+            f"If the model answers all {take:,} rightly, the requirement is withstood if at most {most:,} of them "
+            f"fall{least}; else undecided, by the exact 95 % interval (Clopper and Pearson)."
+        )
+    violated = "" if counts.violated is None else f", violated if at most {counts.violated:,} are"
+    return (
+        f"Of {take:,} examples, it is withstood if at least {counts.withstood:,} are answered rightly{violated}, and "
+        "undecided otherwise, by the exact 95 % interval (Clopper and Pearson)."
+    )
+
+
+def _harden(policy: Policy) -> str:
+    recipe, train = policy.harden, policy.data.train
+    if recipe is None or train is None:
+        return ""
+    warmup = f", the first {recipe.warmup:,} of them with a growing set" if recipe.warmup else ""
+    return (
+        f"redoubt harden trains a stronger model against requirement {recipe.against}: {recipe.epochs:,} epochs over "
+        f"{train.source}{warmup}, {recipe.steps:,} attack steps for each batch of {recipe.batch:,}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
+
+
+def _listed(words: Iterable[str], last: str) -> str:
+    """`a, b and c`."""
+    *before, end = [*words] or [""]
+    return f"{', '.join(before)} {last} {end}" if before else end

@@ -1,0 +1,119 @@
+"""A policy file, read: the policy, and where each of its words stands.
+
+1. bytes to plain values with places         (document)
+2. plain values to a Policy, or what is wrong (schema, messages)
+3. what no single key can tell                (crosscheck)
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from redoubt.policy.crosscheck import cross_check
+from redoubt.policy.document import MAX_BYTES, Document, Key, read_document
+from redoubt.policy.draft import quoted
+from redoubt.policy.messages import problems_of
+from redoubt.policy.problems import raise_problems, shown
+from redoubt.records import Place, Policy, PolicyError
+
+
+@dataclass(frozen=True)
+class PolicyFile:
+    """A sound policy and the file it stands in.
+
+    Attributes:
+        policy: the policy.
+        path: the file.
+        text: its text, as read.
+    """
+
+    policy: Policy
+    path: Path
+    text: str = field(repr=False)
+    document: Document = field(repr=False, compare=False)
+
+    @property
+    def base(self) -> Path:
+        """The folder at which relative paths in the policy start."""
+        return self.path.parent
+
+    def place(self, *keys: Key) -> Place:
+        """Where a key or list element stands: `place("requirements", 0, "within")`.
+
+        A path that is not in the file gives the place of its nearest parent that is.
+        """
+        return self.document.place(*keys)
+
+    def with_weights(self, weights: str) -> str:
+        """The policy's text, comments and all, with other weights.
+
+        Raises:
+            PolicyError: `weights` stands in the file without a value, or as a block, and cannot be replaced there.
+        """
+        key: tuple[Key, ...] = ("model", "weights")
+        span = self.document.spans.get(key)
+        if span is not None:
+            start, end = span
+            text = f"{self.text[:start]}{quoted(weights)}{self.text[end:]}"
+        else:
+            text = self._before_first_key_of_model(f"weights: {quoted(weights)}")
+        model = self.policy.model.model_copy(update={"weights": weights})
+        try:
+            if parse_policy(text.encode(), self.path).policy == self.policy.model_copy(update={"model": model}):
+                return text
+        except PolicyError as error:
+            raise PolicyError(f"cannot set weights to {shown(weights)} in this policy", self.place(*key)) from error
+        raise PolicyError(
+            "cannot replace this", self.place(*key), remedy="write weights: on a line of its own, with a file in quotes"
+        )
+
+    def _before_first_key_of_model(self, entry: str) -> str:
+        first = min(mark for path, mark in self.document.marks.items() if len(path) == 2 and path[0] == "model")
+        lines = self.text.splitlines(keepends=True)
+        line, column = lines[first[0] - 1], first[1] - 1
+        joint = ", " if ("model",) in self.document.flows else "\n" + " " * column
+        lines[first[0] - 1] = f"{line[:column]}{entry}{joint}{line[column:]}"
+        return "".join(lines)
+
+
+def read_policy(path: Path) -> PolicyFile:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyError: it cannot be read, or something in it is wrong; all that is wrong is reported together.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PolicyError(
+            f"cannot read the policy: {error.strerror or error}",
+            Place(str(path)),
+            remedy="write one with: redoubt init MODEL",
+        ) from error
+    return parse_policy(raw, path)
+
+
+def parse_policy(raw: bytes, path: Path) -> PolicyFile:
+    """Check a policy's bytes as `read_policy` does; `path` is where they come from.
+
+    Raises:
+        PolicyError: something in it is wrong.
+    """
+    document = read_document(raw, str(path))
+    if not isinstance(document.value, dict):
+        raise PolicyError(
+            f"expected keys with values, got {shown(document.value)}",
+            document.place(),
+            remedy=f"a policy has the keys {', '.join(Policy.model_fields)}",
+        )
+    try:
+        # By way of JSON, where strict validation takes a list for a tuple but neither '10' nor true for a number.
+        policy = Policy.model_validate_json(json.dumps(document.value), strict=True)
+    except ValidationError as error:
+        raise_problems(problems_of(error, document))
+        raise
+    raise_problems(cross_check(policy, document.place))
+    return PolicyFile(policy, path, raw.decode("utf-8-sig"), document)

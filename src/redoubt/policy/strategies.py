@@ -1,0 +1,61 @@
+"""Which strategies can be played: by that adversary, in that set, against that source."""
+
+from typing import get_args
+
+from redoubt.policy.sources import gives_gradients, scheme_of
+from redoubt.records import (
+    Access,
+    Adversary,
+    ModelSource,
+    Norm,
+    Policy,
+    Requirement,
+    Within,
+    WithinAnyOf,
+    WithinNorm,
+    WithinTurn,
+)
+from redoubt.records.policy import StrategyName
+
+STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
+_NEEDS: dict[StrategyName, Access] = {
+    "random": Access.LABEL,
+    "grid": Access.LABEL,
+    "square": Access.SCORES,
+    "pgd": Access.GRADIENTS,
+    "apgd-ce": Access.GRADIENTS,
+    "apgd-dlr": Access.GRADIENTS,
+    "apgd-t": Access.GRADIENTS,
+}
+
+
+def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model: ModelSource) -> tuple[str, str] | None:
+    """Why that strategy cannot be played there, and the remedy; None if it can.
+
+    A union is played part by part, so one part that fits is enough.
+    """
+    needs = _NEEDS[strategy]
+    if adversary.access < needs:
+        if needs is Access.GRADIENTS:
+            return f"{strategy} needs gradients, and this adversary does not know the weights", "give it knows: weights"
+        return f"{strategy} needs scores, and this adversary observes labels only", "give it observes: scores"
+    if needs is Access.GRADIENTS and not gives_gradients(model.source):
+        return (
+            f"{strategy} needs gradients, which a source of {scheme_of(model.source)}: does not give",
+            "use square or random, or give the model itself",
+        )
+    parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
+    if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):
+        return "grid covers sets of few coordinates: rotation and translation", "use random, square or pgd"
+    if strategy == "square" and not any(isinstance(part, WithinNorm) and part.norm is not Norm.L1 for part in parts):
+        return "square moves in Linf and L2 balls only", "use random, grid or pgd"
+    return None
+
+
+def playable(requirement: Requirement, policy: Policy) -> tuple[StrategyName, ...]:
+    """The strategies that a requirement is played with, if nothing about the model itself stands against it."""
+    adversary = policy.adversaries[requirement.adversary]
+    wanted = requirement.strategies or STRATEGIES
+    return tuple(
+        dict.fromkeys(name for name in wanted if not refusal(name, adversary, requirement.within, policy.model))
+    )

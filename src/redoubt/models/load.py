@@ -8,7 +8,7 @@ from redoubt.models.adapter import face_of
 from redoubt.models.base import Face, Model
 from redoubt.models.callable_model import CallableModel
 from redoubt.models.endpoint import load_endpoint
-from redoubt.models.locate import Locate, first_line
+from redoubt.models.locate import Locate, first_line, placed
 from redoubt.models.onnx_model import load_onnx
 from redoubt.models.sklearn_model import load_sklearn
 from redoubt.models.torch_model import TorchModel
@@ -67,13 +67,15 @@ def _ask_once(model: Model, face: Face, locate: Locate) -> None:
     """Two inputs in the middle of the range: enough to see wrong shapes and a wrong number of classes."""
     middle = torch.full((2, *face.shape), (face.low + face.high) / 2)
     try:
-        model.query(middle)
-    except RedoubtError as error:
-        where = error.where or locate("classes" if "answers" in error.what else "source")
-        raise type(error)(error.what, where, remedy=error.remedy) from error
+        with placed(locate, "source"), torch.no_grad():
+            scores = model._scores(middle)
+    except RedoubtError:
+        raise
     except Exception as error:  # the wall to the model's own code, which may raise anything
         raise ModelError(
             f"the model fails on inputs of shape {[2, *face.shape]}: {first_line(error)}",
             locate("input", "shape"),
             remedy="make the policy's input shape the one the model was built for",
         ) from error
+    with placed(locate, "classes"):
+        model._check_scores(middle, scores)

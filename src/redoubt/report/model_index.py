@@ -64,7 +64,7 @@ def _metric(requirement: RequirementEvidence) -> Json:
     if measured is None or bound.measure == "clean_accuracy":
         return None
     name = f"{measure_name(bound.measure).capitalize()} against {one_line(requirement.adversary)}"
-    doubt = " (undecided: an upper limit at best)" if requirement.verdict is Verdict.UNDECIDED else ""
+    doubt = " (undecided)" if requirement.verdict is Verdict.UNDECIDED else ""
     return {
         "type": bound.measure,
         "name": f"{name} within {one_line(requirement.within)}{doubt}",

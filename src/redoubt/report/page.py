@@ -59,10 +59,10 @@ def render_page(folder: Folder, command: str) -> str:
     environment.filters |= {
         "plain": words.plain,
         "line": words.one_line,
-        "percent": words.percent,
         "count": words.count,
         "bound": words.bound_words,
         "measure": words.measure_name,
+        "measured": words.measured_words,
         "span": words.seconds,
     }
     return environment.get_template("report.html.j2").render(

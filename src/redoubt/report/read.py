@@ -20,7 +20,7 @@ from redoubt.records.policy import Record
 
 EVIDENCE, EXAMPLES, POLICY, TIMINGS = "evidence.json", "examples.safetensors", "policy.yaml", "timings.json"
 _LIMITS = {EVIDENCE: 256 << 20, EXAMPLES: 2 << 30, POLICY: 1 << 20, TIMINGS: 16 << 20}
-_MAX_COORDINATES = 1 << 24
+_MAX_COORDINATES = 1 << 24  # of one input; larger ones are not shown
 _AGAIN = "run `redoubt assess` again into the same folder"
 
 Floats = NDArray[np.float32]
@@ -76,8 +76,7 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
     Raises:
         StorageError: a file is missing, too large, or not what it should be; the message names it.
     """
-    evidence = _record(path / EVIDENCE, Evidence)
-    _check_sense(evidence, Place(str(path / EVIDENCE)))
+    evidence = read_evidence(path)
     chosen = {r.id: _varied(r.examples, shown) for r in evidence.requirements}
     return Folder(
         evidence=evidence,
@@ -100,10 +99,24 @@ def _check_sense(evidence: Evidence, where: Place) -> None:
         for point in requirement.curve:
             if not 1e-6 <= point.scale <= 1e6:
                 raise StorageError(f"{requirement.id}: curve has a scale of {point.scale:g}", where, remedy=_AGAIN)
-        for measured in (*requirement.measures, *(point.robust for point in requirement.curve)):
-            if measured.successes > measured.trials:
+        for measured in (*requirement.measures, *(point.robust for point in requirement.curve), requirement.unbounded):
+            if measured and measured.successes > measured.trials:
                 what = f"{requirement.id}: {measured.measure} counts {measured.successes} of {measured.trials}"
                 raise StorageError(what, where, remedy=_AGAIN)
+
+
+def read_evidence(path: Path) -> Evidence:
+    """The evidence alone.
+
+    Args:
+        path: the evidence folder.
+
+    Raises:
+        StorageError: `evidence.json` is missing, too large, or not what it should be.
+    """
+    evidence = _record(path / EVIDENCE, Evidence)
+    _check_sense(evidence, Place(str(path / EVIDENCE)))
+    return evidence
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +159,8 @@ def _integer(digits: str) -> int:
 def _record(path: Path, kind: type[R]) -> R:
     text = _text(path)
     try:
-        return kind.model_validate(json.loads(text, parse_int=_integer))
+        json.loads(text, parse_int=_integer)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -173,7 +187,7 @@ def _varied(examples: tuple[ExampleResult, ...], shown: int) -> list[ExampleResu
 
 def _pairs(path: Path, evidence: Evidence, chosen: dict[str, list[ExampleResult]]) -> dict[str, tuple[Pair, ...]]:
     if math.prod(evidence.input_shape) > _MAX_COORDINATES:
-        raise StorageError(f"inputs of shape {list(evidence.input_shape)} are too large to show", Place(str(path)))
+        return dict.fromkeys(chosen, ())
     _check_size(path)
     with _wall(path), safe_open(path, framework="numpy") as file:
         keys = set(file.keys())

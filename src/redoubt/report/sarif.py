@@ -115,14 +115,19 @@ def _result(evidence: Evidence, requirement: RequirementEvidence, rules: list[st
         "ruleIndex": rules.index(rule),
         "kind": kind,
         "level": level,
-        "message": {
-            "text": f"{text} {demand(requirement)} {one_line(requirement.reason)} {work_sentence(requirement)}"
-        },
+        "message": _message(
+            f"{text} {demand(requirement)} {one_line(requirement.reason)} {work_sentence(requirement)}"
+        ),
         "locations": [_location(place, requirement)],
         # Stays the same while a requirement keeps its name and its kind, so that viewers follow it over runs.
         "partialFingerprints": {"redoubtRequirement/v1": digest([evidence.system, requirement.id, rule])},
         "properties": properties,
     }
+
+
+def _message(text: str) -> Json:
+    """A message without placeholders or links (SARIF 2.1.0 sections 3.11.5 and 3.11.6), whatever names stand in it."""
+    return {"text": text.replace("{", "{{").replace("}", "}}").replace("](", "] (")}
 
 
 def _location(place: Place | None, requirement: RequirementEvidence) -> Json:
@@ -148,5 +153,5 @@ def _notification(requirement: RequirementEvidence, index: int) -> Json:
     return {
         "level": "warning",
         "descriptor": {"id": sign.name.value},
-        "message": {"text": f"{one_line(requirement.id)}: {sign.name.value}: {one_line(sign.explanation)}"},
+        "message": _message(f"{one_line(requirement.id)}: {sign.name.value}: {one_line(sign.explanation)}"),
     }

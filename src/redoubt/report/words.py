@@ -161,7 +161,9 @@ def _inputs(number: int) -> str:
 
 
 def class_name(evidence: Evidence, label: int) -> str:
-    """The class's name; its index where the evidence has none for it."""
+    """The class's name; its index where the evidence has none for it; -1 is a refusal to answer."""
+    if label == -1:
+        return "no answer"
     return one_line(evidence.classes[label]) if 0 <= label < len(evidence.classes) else f"class {label}"
 
 

@@ -1,10 +1,9 @@
 """All the reports of one evidence folder."""
 
-import os
-import secrets
 from pathlib import Path
 
-from redoubt.records import Place, StorageError
+from redoubt.models.storage import write_atomically
+from redoubt.records import Place
 from redoubt.report.junit import render_junit
 from redoubt.report.model_index import render_model_index
 from redoubt.report.page import render_page
@@ -40,22 +39,5 @@ def write_reports(folder: Path, command: str, places: dict[str, Place]) -> dict[
     written = {}
     for kind, (name, content) in reports.items():
         written[kind] = folder / name
-        _write(written[kind], content)
+        write_atomically(written[kind], content)
     return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write to a neighbour, then rename: readers see the old file or the new one."""
-    neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        try:
-            with neighbour.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            neighbour.replace(path)
-        finally:
-            neighbour.unlink(missing_ok=True)
-    except OSError as error:
-        what = f"cannot be written: {error.strerror or error}"
-        raise StorageError(what, Place(str(path)), remedy="free some space there, or mend its rights") from error

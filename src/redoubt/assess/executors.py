@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -88,18 +89,24 @@ class InProcess:
         self._waiting.clear()
 
 
-_opened: System | None = None  # in a worker process: the system, opened once
+_recipe: Recipe | None = None  # in a worker process: what it works on
 
 
-def _open_here(recipe: Recipe) -> None:
-    global _opened
-    _opened = recipe.open()
+def _work_on(recipe: Recipe) -> None:
+    global _recipe
+    _recipe = recipe
+
+
+@cache
+def _system_here() -> System:
+    """The worker's system, opened at its first task, so that what goes wrong comes back as that task's error."""
+    if _recipe is None:
+        raise Fault("a worker was given a task before it was told what to work on")
+    return _recipe.open()
 
 
 def _run_here(task: Task) -> tuple[bytes, float]:
-    if _opened is None:
-        raise Fault("a worker was given a task before its system was open")
-    return _timed(_opened, task)
+    return _timed(_system_here(), task)
 
 
 class Processes:
@@ -107,7 +114,7 @@ class Processes:
 
     def __init__(self, recipe: Recipe, workers: int) -> None:
         self._pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_open_here, initargs=(recipe,)
+            workers, multiprocessing.get_context("spawn"), initializer=_work_on, initargs=(recipe,)
         )
         self._running: dict[Future[tuple[bytes, float]], Task] = {}
 

@@ -128,8 +128,8 @@ def _pictures(concluded: Sequence[Concluded], system: System) -> bytes:
     tensors: dict[str, Tensor] = {}
     for item in concluded:
         for key, perturbed in item.pictures.items():
-            tensors[f"{key}/perturbed"] = perturbed.contiguous()
-            tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].contiguous()
+            tensors[f"{key}/perturbed"] = perturbed.clone()
+            tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].clone()
     content: bytes = safetensors.torch.save(tensors)
     return content
 

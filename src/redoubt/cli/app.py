@@ -47,8 +47,8 @@ def run() -> int:
     except typer.Abort:
         err.print("aborted")
         return 3
-    except typer.TyperException as error:  # what Click says of a wrong argument
-        error.show()
+    except typer.TyperException as error:  # a wrong argument
+        err.print(f"error: {error.format_message()}\n  remedy: see redoubt --help", markup=False, soft_wrap=True)
         return 3
     except KeyboardInterrupt:
         err.print("interrupted; run the same command again to go on where it stopped")

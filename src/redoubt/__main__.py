@@ -1,0 +1,5 @@
+"""`python -m redoubt`."""
+
+from redoubt.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""Digit readers as torch factories: healthy ones, and planted defences that only look robust."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Reader(nn.Module):
+    """A plain network on 8x8 digits; the others wrap it, so its weights fit them all."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x.flatten(1))))
+
+
+class Rounds(Reader):
+    """Rounds its input: the gradient is zero everywhere."""
+
+    def forward(self, x):
+        return super().forward(torch.round(x * 8) / 8)
+
+
+class Randomises(Reader):
+    """Drops pixels at random, also when it answers."""
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.1, training=True))
+
+
+class BreaksGradients(Reader):
+    """Right answers, and a gradient of NaN: infinity times zero."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.sqrt((x * 0).sum(dim=(1, 2, 3)))[:, None]
+
+
+class _Backwards(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+class Misleads(Reader):
+    """Its gradient points the wrong way."""
+
+    def forward(self, x):
+        return super().forward(_Backwards.apply(x))
+
+
+class Saturates(Reader):
+    """Logits scaled up until cross-entropy is exactly flat in float32; only losses that ignore scale see through."""
+
+    def forward(self, x):
+        return super().forward(x) * 1000
+
+
+reader, rounds, randomises, breaks, misleads, saturates = (
+    Reader,
+    Rounds,
+    Randomises,
+    BreaksGradients,
+    Misleads,
+    Saturates,
+)

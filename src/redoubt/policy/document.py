@@ -50,21 +50,22 @@ class Document:
     Attributes:
         file: as messages name it.
         value: None, bool, int, float, str, list or dict with text keys.
-        marks: line and column, from 1, of each key and each list element, by its path; `()` is the document.
+        marks: where each key and each list element begins, by its path: line and column from 1, and the offset in the
+            text in characters; `()` is the document.
         spans: for each scalar that is not empty, where in the text it begins and ends, in characters.
         flows: paths of the mappings that are written in braces.
     """
 
     file: str
     value: Json
-    marks: Mapping[Path, tuple[int, int]]
+    marks: Mapping[Path, tuple[int, int, int]]
     spans: Mapping[Path, tuple[int, int]]
     flows: Set[Path]
 
     def place(self, *keys: Key) -> Place:
         """Where the key or element at that path stands; its nearest known parent when there is none."""
         known = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in self.marks), ())
-        return Place(self.file, *self.marks.get(known, (1, 1)))
+        return Place(self.file, *self.marks.get(known, (1, 1, 0))[:2])
 
 
 def read_document(raw: bytes, file: str) -> Document:
@@ -126,7 +127,8 @@ class _Builder:
     here: Place = field(init=False)
     root: Json = None
     started: bool = False
-    marks: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    offset: int = 0
+    marks: dict[Path, tuple[int, int, int]] = field(default_factory=dict)
     spans: dict[Path, tuple[int, int]] = field(default_factory=dict)
     flows: set[Path] = field(default_factory=set)
     stack: list[_Open] = field(default_factory=list)
@@ -139,6 +141,7 @@ class _Builder:
 
     def take(self, event: Event) -> None:
         self.here = Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
+        self.offset = event.start_mark.index
         if isinstance(event, DocumentStartEvent):
             if self.started:
                 self.refuse("a second YAML document begins here", "keep one policy in one file")
@@ -163,8 +166,8 @@ class _Builder:
             return
         value: Json | list[Json] | dict[str, Json]
         if isinstance(event, ScalarEvent):
-            self._check_text(event.value)
-            value = self._resolve(event.value) if event.implicit[0] else event.value
+            text = self._checked(event.value)
+            value = self._resolve(text) if event.implicit[0] else text
         else:
             value = {} if isinstance(event, MappingStartEvent) else []
         path = self._place_in(top, value)
@@ -180,12 +183,11 @@ class _Builder:
     def _key(self, top: _Open, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
         if not isinstance(event, ScalarEvent):
             self.refuse("a key that is a list or a mapping", "keys are words")
-        self._check_text(event.value)
-        path = (*top.path, event.value)
+        top.key = self._checked(event.value)
+        path = (*top.path, top.key)
         if path in self.marks:
-            self.refuse(f"duplicate key '{event.value}', first given in line {self.marks[path][0]}", "keep one of them")
+            self.refuse(f"duplicate key '{top.key}', first given in line {self.marks[path][0]}", "keep one of them")
         self._mark(path)
-        top.key = event.value
 
     def _place_in(self, top: _Open | None, value: Json) -> Path:
         if top is None:
@@ -204,12 +206,15 @@ class _Builder:
     def _mark(self, path: Path) -> None:
         if len(self.marks) >= MAX_VALUES:
             self.refuse(f"more than {MAX_VALUES} values", "a policy is a short text")
-        self.marks[path] = (self.here.line, self.here.column)
+        self.marks[path] = (self.here.line, self.here.column, self.offset)
 
-    def _check_text(self, text: str) -> None:
+    def _checked(self, text: str) -> str:
+        """The text, if it holds no control character; a pair of surrogates, as JSON escapes them, becomes one."""
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         for char in text:
             if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n":
                 self.refuse(f"control character U+{ord(char):04X}", "remove it")
+        return text
 
     def _resolve(self, text: str) -> Json:
         """A plain scalar's value by the core schema of YAML 1.2 (section 10.3): `yes`, `on` and dates stay text."""

@@ -78,10 +78,11 @@ def _problem(detail: ErrorDetails, spot: Spot, document: Document) -> PolicyErro
         what = f"{shown(spot.path[-1])} is no name"
         remedy = "a name has 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or digit"
     elif kind == "value_error":
-        what, remedy = _ours(str(detail["msg"]).removeprefix("Value error, "), spot)
-        first_word = what.split(" ", 1)[0]
-        if (*spot.path, first_word) in document.marks:
-            where = document.place(*spot.path, first_word)
+        said = str(detail["msg"]).removeprefix("Value error, ")
+        meant = (*spot.path, said.partition(" ")[0])
+        if meant in document.marks:  # a record speaks of one of its keys
+            return PolicyError(said, document.place(*meant), remedy=f"correct {meant[-1]}")
+        what, remedy = _ours(said, spot)
     else:
         what, remedy = _unfit(detail, spot)
     return PolicyError(what, where, remedy=remedy)

@@ -16,6 +16,7 @@ from redoubt.policy.document import MAX_BYTES, Document, Key, read_document
 from redoubt.policy.draft import quoted
 from redoubt.policy.messages import problems_of
 from redoubt.policy.problems import raise_problems, shown
+from redoubt.policy.sources import check_weights
 from redoubt.records import Place, Policy, PolicyError
 
 
@@ -50,8 +51,12 @@ class PolicyFile:
         """The policy's text, comments and all, with other weights.
 
         Raises:
-            PolicyError: `weights` stands in the file without a value, or as a block, and cannot be replaced there.
+            PolicyError: they are no weights for this model, or `weights` stands in the file without a value, or as a
+                block, and cannot be replaced there.
         """
+        wrong = check_weights(weights, self.policy.model.source)
+        if wrong:
+            raise PolicyError(wrong[0], remedy=wrong[1])
         key: tuple[Key, ...] = ("model", "weights")
         span = self.document.spans.get(key)
         if span is not None:
@@ -60,22 +65,24 @@ class PolicyFile:
         else:
             text = self._before_first_key_of_model(f"weights: {quoted(weights)}")
         model = self.policy.model.model_copy(update={"weights": weights})
-        try:
-            if parse_policy(text.encode(), self.path).policy == self.policy.model_copy(update={"model": model}):
-                return text
-        except PolicyError as error:
-            raise PolicyError(f"cannot set weights to {shown(weights)} in this policy", self.place(*key)) from error
-        raise PolicyError(
-            "cannot replace this", self.place(*key), remedy="write weights: on a line of its own, with a file in quotes"
+        refused = PolicyError(
+            "weights cannot be replaced here",
+            self.place(*key),
+            remedy="write weights: and a file name on a line of its own",
         )
+        try:
+            replaced = parse_policy(text.encode(), self.path).policy
+        except PolicyError as error:
+            raise refused from error
+        if replaced != self.policy.model_copy(update={"model": model}):
+            raise refused
+        return text
 
     def _before_first_key_of_model(self, entry: str) -> str:
         first = min(mark for path, mark in self.document.marks.items() if len(path) == 2 and path[0] == "model")
-        lines = self.text.splitlines(keepends=True)
-        line, column = lines[first[0] - 1], first[1] - 1
-        joint = ", " if ("model",) in self.document.flows else "\n" + " " * column
-        lines[first[0] - 1] = f"{line[:column]}{entry}{joint}{line[column:]}"
-        return "".join(lines)
+        _, column, offset = first
+        joint = ", " if ("model",) in self.document.flows else "\n" + " " * (column - 1)
+        return f"{self.text[:offset]}{entry}{joint}{self.text[offset:]}"
 
 
 def read_policy(path: Path) -> PolicyFile:
@@ -109,6 +116,8 @@ def parse_policy(raw: bytes, path: Path) -> PolicyFile:
             document.place(),
             remedy=f"a policy has the keys {', '.join(Policy.model_fields)}",
         )
+    if document.value.get("redoubt") is True:  # which Python takes for 1
+        raise PolicyError("redoubt: expected 1, got true", document.place("redoubt"), remedy="write redoubt: 1")
     try:
         # By way of JSON, where strict validation takes a list for a tuple but neither '10' nor true for a number.
         policy = Policy.model_validate_json(json.dumps(document.value), strict=True)

@@ -36,7 +36,7 @@ def read_onnx(path: Path) -> tuple[Any, str]:
         ModelError: no such file, no sound ONNX, more than 2 GiB in all, tensors outside the folder, or operators that
             are neither ONNX's own nor defined in the file.
     """
-    onnx = optional("onnx", "onnx")
+    onnx, inliner = optional("onnx", "onnx"), optional("onnx.inliner", "onnx")
     raw = read_bounded(path, MAX_BYTES)
     try:
         model = onnx.load_model_from_string(raw)
@@ -46,7 +46,7 @@ def read_onnx(path: Path) -> tuple[Any, str]:
     try:
         onnx.checker.check_model(model)
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
     except Exception as error:  # the wall to onnx, which raises several kinds
         raise ModelError(f"{path.name} is not a sound ONNX model: {first_line(error)}", remedy="export it again") from (
             error

@@ -134,10 +134,11 @@ def load_onnx(source: ModelSource, base: Path, locate: Locate, device: str = "cp
 
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:
     """`function` over all rows of `x`, `size` at a time; the last rows are filled up with copies of the last one."""
-    if size is None or len(x) == 0:
+    if size is None:
         return function(x)
-    full = -(-len(x) // size) * size
-    filled = torch.cat([x, x[-1:].expand(full - len(x), *x.shape[1:])]) if full > len(x) else x
+    full = max(-(-len(x) // size), 1) * size
+    last = x[-1:] if len(x) else x.new_zeros(1, *x.shape[1:])
+    filled = torch.cat([x, last.expand(full - len(x), *x.shape[1:])]) if full > len(x) else x
     return torch.cat([function(filled[i : i + size]) for i in range(0, full, size)])[: len(x)]
 
 

@@ -153,7 +153,7 @@ def _gather(node: Node, inputs: Inputs) -> Tensor:
     axis = node.integer("axis", 0) % x.ndim
     index = index.to(x.device, torch.int64)
     flat = torch.where(index < 0, index + x.shape[axis], index).reshape(-1)
-    return x.index_select(axis, flat).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return x.index_select(axis, flat).reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 def _slice(node: Node, inputs: Inputs) -> Tensor:

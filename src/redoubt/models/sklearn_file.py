@@ -24,10 +24,11 @@ ALLOWED = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
         *(f"sklearn.metrics._dist_metrics.{name}Distance{bits}" for name in _DISTANCES for bits in (32, 64)),
     }
 )
-"""Types beyond those that skops trusts by itself: plain holders of arrays, whose arrays are checked after loading."""
+"""Types beyond those that skops trusts by itself: plain holders of arrays, whose links are checked after loading."""
 
 
 def read_skops(path: Path) -> tuple[Any, str]:
@@ -63,8 +64,11 @@ def read_skops(path: Path) -> tuple[Any, str]:
         estimator = sio.loads(raw, trusted=sorted(ALLOWED))
     except Exception as error:  # the wall to skops and scikit-learn, which raise many kinds
         raise ModelError(f"{path.name} cannot be loaded: {first_line(error)}", remedy=remedy) from error
-    for part, features in _parts(estimator):
-        _check(part, features, path.name)
+    try:
+        for part, features in _parts(estimator):
+            _check(part, features, path.name)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path.name} holds a damaged tree: {first_line(error)}", remedy=remedy) from error
     return estimator, sha256(raw)
 
 
@@ -93,7 +97,7 @@ def _parts(root: object) -> Iterator[tuple[Any, int]]:
 def _check(part: Any, features: int, name: str) -> None:
     """Refuse trees whose compiled code would follow a link outside the tree, round in a circle, or to no feature.
 
-    Neighbour trees are dropped: their owner searches by brute force instead, with the same result.
+    Neighbour trees are not read at all, but grown again from the points that they hold: the same tree.
     """
     kind = type(part).__name__
     if kind == "Tree":
@@ -106,8 +110,11 @@ def _check(part: Any, features: int, name: str) -> None:
         feature, count = part.nodes["feature_idx"][inner], len(part.nodes)
         odd = bool(part.nodes["is_categorical"].any())
     else:
-        if getattr(part, "_tree", None) is not None and hasattr(part, "_fit_method"):
-            part._tree, part._fit_method = None, "brute"
+        if getattr(part, "_tree", None) is not None and hasattr(part, "_fit_X"):
+            points = np.ascontiguousarray(part._fit_X, dtype=np.float64)
+            part._tree = type(part._tree)(
+                points, int(part.leaf_size), metric=str(part.effective_metric_), **part.effective_metric_params_
+            )
         return
     own = np.flatnonzero(inner)
     links = all(bool(((own < side) & (side < count)).all()) for side in (left, right))

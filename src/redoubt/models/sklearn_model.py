@@ -1,5 +1,6 @@
 """scikit-learn classifiers as models: linear ones and perceptrons with gradients, all others by query."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ class SklearnModel(Model):
     `probabilities`.  Class c of the face is the class c of `classes_` if those are the integers 0..K-1, and otherwise
     the one whose text is the face's label c.
 
+    The answer is what `predict` says.  Some estimators say another class there than their scores would (a many-class
+    `SVC`, which counts votes); its score is then lifted just above the largest.
+
     Args:
         estimator: has `classes_`, and `decision_function` or `predict_proba`.
         adapter: face, normalisation, outputs.  Inputs are flattened to `[B, F]`.
         content: digest of the file it came from.
-        why_not_differentiable: the reason, as a sentence.
+        why_not_differentiable: the reason, as a clause; empty if there is a twin, whose scores and answers agree.
 
     Raises:
         ModelError: the estimator is no classifier, has other classes or another number of features than the face.
@@ -47,23 +51,35 @@ class SklearnModel(Model):
 
     def scores_inside(self, inside: Tensor) -> Tensor:
         """Decision function `[B, K]` or `[B]`, or probabilities `[B, K]`, of normalised inputs; columns not ordered."""
-        rows = inside.detach().cpu().reshape(len(inside), -1).numpy().astype(np.float64)
-        if not len(rows):
-            return torch.empty(0, self.face.classes)
         ask = self._estimator.decision_function if self.by_decision else self._estimator.predict_proba
+        return torch.from_numpy(np.asarray(self._ask(ask, inside), dtype=np.float64))
+
+    def _scores(self, x: Tensor) -> Tensor:
+        if not len(x):
+            return torch.empty(0, self.face.classes, device=x.device)
+        inside = self._adapter.inward(x.cpu())
+        raw = self.scores_inside(inside)
+        scores = paired(raw.reshape(-1, 1)) if raw.ndim == 1 else raw
+        scores = (scores if self.by_decision else log_of(scores)).float()
+        if self.why_not_differentiable:
+            said = self._ask(self._estimator.predict, inside)
+            answer = torch.from_numpy(np.searchsorted(self._estimator.classes_, said)).unsqueeze(1)
+            best = scores.amax(dim=1, keepdim=True)
+            above = torch.where(
+                scores.argmax(1, keepdim=True) == answer, best, best.nextafter(best.new_tensor(torch.inf))
+            )
+            scores = scores.scatter(1, answer, above)
+        return scores[:, self.columns].to(x.device)
+
+    def _ask(self, verb: Callable[[Any], Any], inside: Tensor) -> Any:
+        rows = inside.detach().flatten(1).cpu().numpy().astype(np.float64)
         try:
-            return torch.from_numpy(np.asarray(ask(rows), dtype=np.float64))
+            return verb(rows)
         except Exception as error:  # the wall to scikit-learn, which raises many kinds
             raise ModelError(
                 f"{type(self._estimator).__name__} fails on inputs [{len(rows)}, {rows.shape[1]}]: {first_line(error)}",
                 remedy="make the policy's input shape that of the data it was fitted to",
             ) from error
-
-    def _scores(self, x: Tensor) -> Tensor:
-        raw = self.scores_inside(self._adapter.inward(x.cpu()))
-        scores = paired(raw.reshape(-1, 1)) if raw.ndim == 1 else raw
-        scores = scores if self.by_decision else log_of(scores)
-        return scores.float()[:, self.columns].to(x.device)
 
     def digest(self) -> str:
         """Over the file's bytes and the face."""

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +47,8 @@ def twin_of(estimator: Any) -> nn.Module:
     linear = optional("sklearn.linear_model._base", "sklearn").LinearClassifierMixin
     perceptron = optional("sklearn.neural_network", "sklearn").MLPClassifier
     if isinstance(estimator, linear):
-        return _linear(estimator.coef_.T, estimator.intercept_)
+        # Some binary classifiers keep their one row of coefficients as `[F]`.
+        return _linear(np.atleast_2d(estimator.coef_).T, np.atleast_1d(estimator.intercept_))
     if isinstance(estimator, perceptron):
         layers: list[nn.Module] = []
         for weight, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
@@ -74,7 +76,7 @@ def _scaler(step: Any) -> nn.Module:
 
 
 def _linear(weight: Any, bias: Any) -> nn.Linear:
-    """From a weight `[F, K]` and a bias `[K]` or one number."""
+    """From a weight `[F, K]` and a bias `[K]` or `[1]`."""
     given = torch.as_tensor(weight, dtype=torch.float64).T.contiguous()
     layer = nn.Linear(given.shape[1], given.shape[0], dtype=torch.float64)
     with torch.no_grad():

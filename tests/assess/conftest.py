@@ -37,7 +37,12 @@ adversaries:
 requirements:
 {requirements}
 """
-NOISE = "  - {id: noise, game: evasion, adversary: insider, within: {norm: linf, radius: 0.04}, require: robust_accuracy >= 0.2}"
+NOISE = """\
+  - id: noise
+    game: evasion
+    adversary: insider
+    within: {norm: linf, radius: 0.04}
+    require: robust_accuracy >= 0.2"""
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +63,7 @@ def reader_weights(tmp_path_factory):
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(tmp_path, reader_weights):
     """Write a policy, with its model beside it; returns the path."""
 
@@ -74,7 +79,7 @@ def write(tmp_path, reader_weights):
     return make
 
 
-@pytest.fixture()
+@pytest.fixture
 def policy(write):
     """As `write`, but read."""
     return lambda *args, **kwargs: read_policy(write(*args, **kwargs))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from redoubt.assess.suite import Bout
-from redoubt.assess.task import Result, Task
+from redoubt.assess.task import Purpose, Result, Task
 from redoubt.records import Access, Adversary, Budget
 
 EXAMPLES_PER_TASK = 250  # part of the claim: it decides which examples share a batch, so it is the same everywhere
@@ -26,8 +26,14 @@ def split(rows: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(rows[i : i + EXAMPLES_PER_TASK]) for i in range(0, len(rows), EXAMPLES_PER_TASK)]
 
 
-def game_chain(
-    requirement: str, bouts: Sequence[Bout], rows: tuple[int, ...], adversary: Adversary, access: Access, seed: int
+def play_bouts(
+    requirement: str,
+    purpose: Purpose,
+    bouts: Sequence[Bout],
+    rows: tuple[int, ...],
+    adversary: Adversary,
+    access: Access,
+    seed: int,
 ) -> Chain:
     """Every bout in turn, against whoever still stands, until the budget is spent."""
     spent_passes = spent_queries = 0  # by the examples still standing, who have all been asked about equally often
@@ -39,14 +45,9 @@ def game_chain(
         )
         if not rows or 0 in (left.passes, left.queries):
             return
-        result = yield Task(requirement, "game", bout.attack, bout.within, access, rows, left, seed)
+        result = yield Task(requirement, purpose, bout.attack, bout.within, access, rows, left, seed)
         standing = ~result.fooled
         rows = tuple(row for row, stands in zip(rows, standing.tolist(), strict=True) if stands)
         if rows:
             spent_passes += int(result.meter.passes[standing].max())
             spent_queries += int(result.meter.queries[standing].max())
-
-
-def single(task: Task) -> Chain:
-    """One task on its own."""
-    yield task

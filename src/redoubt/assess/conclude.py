@@ -31,14 +31,14 @@ class Curve:
     Attributes:
         sets: scale and set of each point, smallest first.
         rows: the part of the data it was played on, right or wrong.
-        points: the finished task of each set.
-        everything: the finished task in the set of all inputs, if it was played.
+        played: all the probes' finished tasks.
+        everything: the set of all inputs, if it was played.
     """
 
     sets: tuple[tuple[float, PerturbationSet], ...]
     rows: tuple[int, ...]
-    points: tuple[Done, ...]
-    everything: Done | None
+    played: tuple[Done, ...]
+    everything: PerturbationSet | None
 
 
 @dataclass(frozen=True)
@@ -159,19 +159,21 @@ def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tupl
     trials = len(curve.rows)
     right = {row for row in curve.rows if clean[row] == y[row]}
 
-    def fooled_in(done: Done) -> set[int]:
-        return {row for row, fell in zip(done.task.rows, done.result.fooled.tolist(), strict=True) if fell}
+    def fooled_in(within: PerturbationSet) -> set[int]:
+        mine = [done for done in curve.played if done.task.within == within]
+        pairs = [pair for done in mine for pair in zip(done.task.rows, done.result.fooled.tolist(), strict=True)]
+        return {row for row, fell in pairs if fell}
 
     raw: list[RawPoint] = []
     points: list[CurvePoint] = []
     fallen: set[int] = set()
-    for (scale, within), done in zip(curve.sets, curve.points, strict=True):
-        here = fooled_in(done)
+    for scale, within in curve.sets if right else ():
+        here = fooled_in(within)
         fallen |= here
         raw.append(RawPoint(scale, len(right - here), trials))
         standing = measured("robust_accuracy", len(right - fallen), trials)
         points.append(CurvePoint(scale=scale, within=str(within), robust=standing))
-    if curve.everything is None:
+    if curve.everything is None or not right:
         return raw, tuple(points), None
     unbounded = measured("robust_accuracy", len(right - fooled_in(curve.everything)), trials)
     return raw, tuple(points), unbounded

@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from torch import Tensor
 
-from redoubt.assess.chains import Chain, Done, game_chain, single, split
-from redoubt.assess.suite import Bout, choose, probe_for
+from redoubt.assess.chains import Chain, Done, play_bouts, split
+from redoubt.assess.suite import Bout, choose, probes_for
 from redoubt.assess.system import System
-from redoubt.assess.task import Task
+from redoubt.assess.task import Purpose
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.perturb import PerturbationSet, build_set
 from redoubt.policy import PolicyFile
-from redoubt.records import Access, Budget, PolicyError, Requirement
+from redoubt.records import Access, Adversary, PolicyError, Requirement
 
 CURVE_SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CURVE_EXAMPLES = 200
+
+
+ChainOf: TypeAlias = tuple[Chain, int]  # and the most tasks it may take
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Plan:
     curve_rows: tuple[int, ...]
     curve_sets: tuple[tuple[float, PerturbationSet], ...]
     everything: PerturbationSet | None
-    chains: list[tuple[Chain, int]]  # and the most tasks each may take
+    chains: list[ChainOf]
     rounds: list[Done] = field(default_factory=list)
     curve: list[Done] = field(default_factory=list)
 
@@ -58,16 +62,18 @@ def make_plan(
     except PolicyError as error:
         raise PolicyError(error.what, file.place("requirements", at), remedy=error.remedy) from None
     right = (clean == system.data.y).nonzero().squeeze(1).tolist()
-    chains = [(game_chain(requirement.id, bouts, rows, adversary, access, seed), len(bouts)) for rows in split(right)]
+
+    def chains_of(purpose: Purpose, bouts: tuple[Bout, ...], rows: Sequence[int], who: Adversary) -> list[ChainOf]:
+        parts = split(rows)
+        return [(play_bouts(requirement.id, purpose, bouts, part, who, access, seed), len(bouts)) for part in parts]
+
+    chains = chains_of("game", bouts, right, adversary)
     curve_rows = _evenly(len(system.data), CURVE_EXAMPLES)
-    curve_right = tuple(sorted(set(curve_rows) & set(right)))
+    curve_right = sorted(set(curve_rows) & set(right))
     sets = tuple((scale, within.scaled(scale)) for scale in CURVE_SCALES)
-    probe = probe_for(within, access)
     everything = within.everything() if access > Access.LABEL else None
     for part in [part for _, part in sets] + ([everything] if everything else []):
-        if curve_right:
-            task = Task(requirement.id, "curve", probe, part, access, curve_right, Budget(), seed)
-            chains.append((single(task), 1))
+        chains += chains_of("curve", probes_for(part, access), curve_right, Adversary())
     return Plan(requirement, within, bouts, curve_rows, sets, everything, chains)
 
 

@@ -96,14 +96,7 @@ def assess(
 def _conclude(plan: Plan, system: System, clean: Tensor, wobble: float) -> Concluded:
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
-    by_set = {done.task.within: done for done in plan.curve}
-    sets = plan.curve_sets if by_set else ()
-    curve = Curve(
-        sets,
-        plan.curve_rows,
-        tuple(by_set[part] for _, part in sets),
-        by_set.get(plan.everything) if plan.everything else None,
-    )
+    curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), plan.everything)
     return conclude_requirement(plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data.y, wobble)
 
 

@@ -57,9 +57,11 @@ def choose(
     return tuple(bouts)
 
 
-def probe_for(within: PerturbationSet, access: Access) -> EvasionAttack:
-    """The quick strategy for the curve over radii: the best at few passes that the access allows."""
-    if access >= Access.GRADIENTS and not isinstance(within, Turn):
-        return APGD("ce", steps=20)
+def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
+    """The quick strategies for the curve over radii: what finds most at few passes and the access allows."""
     square = Square(queries=300)
-    return square if access >= Access.SCORES and square.refuses(within) is None else RandomSearch(samples=50)
+    if access >= Access.GRADIENTS and not isinstance(within, Turn):
+        # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
+        return Bout(APGD("ce", steps=20), within), Bout(APGD("dlr", steps=20), within)
+    fits = access >= Access.SCORES and square.refuses(within) is None
+    return (Bout(square if fits else RandomSearch(samples=50), within),)

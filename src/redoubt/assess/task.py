@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import safetensors.torch
 import torch
@@ -14,6 +14,8 @@ from redoubt.games import play_round
 from redoubt.models.meter import Meter
 from redoubt.perturb import PerturbationSet
 from redoubt.records import Access, Budget, StorageError, digest
+
+Purpose: TypeAlias = Literal["game", "curve"]
 
 _METER = tuple(field.name for field in fields(Meter))
 
@@ -34,7 +36,7 @@ class Task:
     """
 
     requirement: str
-    purpose: Literal["game", "curve"]
+    purpose: Purpose
     attack: EvasionAttack
     within: PerturbationSet
     access: Access

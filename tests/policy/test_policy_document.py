@@ -110,6 +110,11 @@ def test_a_billion_laughs_is_refused_at_its_first_line():
     assert refusal("\n".join(levels)).startswith("p.yaml:1:5: '&a0' is an anchor")
 
 
+@pytest.mark.parametrize("start", ["a: *", "a: &", "a: 1\n? ", "a: @"])
+def test_messages_stay_short_whatever_the_file_holds(start):
+    assert len(refusal(start + "x" * 100_000 + " : [")) < 500
+
+
 def test_too_many_values_are_refused():
     assert "more than 100000 values" in refusal("[" + "1," * 100_001 + "]")
 

@@ -24,6 +24,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from redoubt.policy.problems import shown
 from redoubt.records import Place, PolicyError
 from redoubt.records.canonical import Json
 
@@ -31,6 +32,7 @@ MAX_BYTES = 2**20
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _MAX_INTEGER = 2**53
+_SAID = 200
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -93,7 +95,9 @@ def read_document(raw: bytes, file: str) -> Document:
     except YAMLError as error:
         raise _not_yaml(error, text, file) from error
     except Exception as error:  # the wall: the parser answers some malformed escapes with errors of any kind
-        raise PolicyError(f"not YAML: {error}", builder.here, remedy="mend what stands there, or after it") from error
+        raise PolicyError(
+            f"not YAML: {str(error)[:_SAID]}", builder.here, remedy="mend what stands there, or after it"
+        ) from error
     if not builder.started or builder.root is None:
         raise PolicyError("the policy is empty", Place(file, 1), remedy="write one with: redoubt init MODEL")
     return Document(file, builder.root, builder.marks, builder.spans, builder.flows)
@@ -109,7 +113,7 @@ def _not_yaml(error: YAMLError, text: str, file: str) -> PolicyError:
     mark = error.problem_mark
     said = " ".join(str(part) for part in (error.context, error.problem) if part)
     remedy = "indent with spaces, not tabs" if "\\t" in said else "check indentation, quotes and brackets there"
-    return PolicyError(f"not YAML: {said}", Place(file, mark.line + 1, mark.column + 1), remedy=remedy)
+    return PolicyError(f"not YAML: {said[:_SAID]}", Place(file, mark.line + 1, mark.column + 1), remedy=remedy)
 
 
 @dataclass
@@ -149,7 +153,7 @@ class _Builder:
                 self.refuse("this is not YAML 1.2", "remove the %YAML line")
             self.started = True
         elif isinstance(event, AliasEvent):
-            self.refuse(f"'*{event.anchor}' is an alias", "write the value out")
+            self.refuse(f"{shown(f'*{event.anchor}')} is an alias", "write the value out")
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
             self.stack.pop()
         elif isinstance(event, ScalarEvent | MappingStartEvent | SequenceStartEvent):
@@ -157,7 +161,9 @@ class _Builder:
 
     def _node(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
         if event.anchor is not None:
-            self.refuse(f"'&{event.anchor}' is an anchor", "remove it, and write values out where they are used")
+            self.refuse(
+                f"{shown(f'&{event.anchor}')} is an anchor", "remove it, and write values out where they are used"
+            )
         if event.ctag is not None:
             self.refuse("a YAML tag, a word that begins with '!'", "remove the tag")
         top = self.stack[-1] if self.stack else None
@@ -186,7 +192,9 @@ class _Builder:
         top.key = self._checked(event.value)
         path = (*top.path, top.key)
         if path in self.marks:
-            self.refuse(f"duplicate key '{top.key}', first given in line {self.marks[path][0]}", "keep one of them")
+            self.refuse(
+                f"duplicate key {shown(top.key)}, first given in line {self.marks[path][0]}", "keep one of them"
+            )
         self._mark(path)
 
     def _place_in(self, top: _Open | None, value: Json) -> Path:

@@ -33,6 +33,7 @@ class _Section:
     anchor: str
     evidence: RequirementEvidence
     demand: str
+    reason: str
     measured: str
     bar: str
     radius: str | None
@@ -41,6 +42,7 @@ class _Section:
     wrong_before: int
     fooled: int
     seconds: list[str]
+    elapsed: float
     examples: list[_Example]
 
 
@@ -87,10 +89,12 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
     pairs = folder.pairs[requirement.id]
     gain = gain_for(pairs, high - low)
     measured = words.judged(requirement)
+    times = folder.timings.seconds.get(requirement.id, {}) if folder.timings else {}
     return _Section(
         anchor=anchor,
         evidence=requirement,
         demand=words.demand(requirement),
+        reason=words.reason(requirement),
         measured=words.measured_words(measured) if measured else "not measured",
         bar=charts.bar(requirement, f"{anchor}-bar"),
         radius=charts.radius_chart(requirement, f"{anchor}-radius"),
@@ -98,14 +102,14 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
         needs=words.work_sentence(requirement),
         wrong_before=words.wrong_before(requirement.examples),
         fooled=sum(example.perturbed is not None for example in requirement.examples),
-        seconds=_seconds(folder, requirement),
+        seconds=_seconds(times, requirement),
+        elapsed=sum(times.get(strategy, 0.0) for strategy in {o.strategy for o in requirement.outcomes}),
         examples=[_example(folder, pair, low, high, gain) for pair in pairs],
     )
 
 
-def _seconds(folder: Folder, requirement: RequirementEvidence) -> list[str]:
+def _seconds(times: dict[str, float], requirement: RequirementEvidence) -> list[str]:
     """One entry per outcome.  A strategy played in several sets was timed once: its time stands in the first row."""
-    times = folder.timings.seconds.get(requirement.id, {}) if folder.timings else {}
     seen: set[str] = set()
     entries = []
     for outcome in requirement.outcomes:

@@ -101,6 +101,24 @@ def demand(requirement: RequirementEvidence) -> str:
     return f"The model must answer {share} of the inputs rightly even when the {move}."
 
 
+def reason(requirement: RequirementEvidence) -> str:
+    """Why this verdict, with the measure's name as words."""
+    text = one_line(requirement.reason).replace(requirement.bound.measure, measure_name(requirement.bound.measure))
+    return text[:1].upper() + text[1:]
+
+
+def short_reason(requirement: RequirementEvidence) -> str:
+    """Why this verdict, in a few words."""
+    measured, at_least = judged(requirement), requirement.bound.sense == ">="
+    if measured is None:
+        return "not measured"
+    if requirement.verdict is not Verdict.UNDECIDED:
+        best = at_least == (requirement.verdict is Verdict.VIOLATED)
+        end = measured.interval.high if best else measured.interval.low
+        return f"{'at most' if best else 'at least'} {percent(end)}"
+    return ", ".join(sign.name.value.replace("-", " ") for sign in requirement.signs) or "too few examples to tell"
+
+
 def headline(evidence: Evidence) -> str:
     """The one sentence that everybody reads."""
     system, total = one_line(evidence.system), len(evidence.requirements)

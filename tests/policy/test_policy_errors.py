@@ -18,6 +18,9 @@ CASES = [
     ("observes: label", "controls: {train_fraction: 0.1}", "'controls' in customer: this version"),
     ("queries: 10000", "accounts: 5", "'accounts' in budget: this version of Redoubt does not count accounts yet"),
     ("{rotation: 30 deg,", "{rotatoin: 30 deg,", "unknown key 'rotatoin' in any_of[0]; did you mean 'rotation'?"),
+    ("against: small-noise", "against: small-noise\n'[key]': 1", "unknown key '[key]' in the policy; known: redoubt,"),
+    ("{knows: weights,", "{'[key]': weights,", "unknown key '[key]' in insider; known: knows, observes, budget"),
+    ("  insider: {", "  '[key]': {", "'[key]' is no name"),
     # games
     ("game: evasion\n    adversary: insider", "game: extraction\n    adversary: insider", "does not play it yet"),
     ("game: evasion\n    adversary: insider", "game: evason\n    adversary: insider", "unknown game 'evason'; did you"),

@@ -167,7 +167,7 @@ def test_mutated_policies_are_read_or_refused_as_policy_errors(data):
             case "remove":
                 del node[last]
             case "rename" if isinstance(node, dict):
-                node[data.draw(texts)] = node.pop(last)
+                node[data.draw(texts | st.sampled_from(["[key]", "norm", "any_of", "test"]))] = node.pop(last)
             case _:
                 node[last] = data.draw(anything)
     text = json.dumps(tree).replace("Infinity", ".inf").replace("NaN", ".nan")

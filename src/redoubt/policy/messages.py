@@ -26,7 +26,7 @@ Context: TypeAlias = Mapping[str, object]
 
 def problems_of(error: ValidationError, document: Document) -> list[PolicyError]:
     """One error per thing wrong, each at its place."""
-    details = [(detail, follow(detail["loc"])) for detail in error.errors(include_url=False)]
+    details = [(detail, follow(detail["loc"], detail["type"])) for detail in error.errors(include_url=False)]
     details = [(detail, spot) for detail, spot in details if not _is_echo(detail)]
     unplayed = {spot.path[:2] for detail, spot in details if _is_game_to_come(detail, spot)}
     misspelt = _meant_by_unknown_keys(details)

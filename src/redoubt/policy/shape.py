@@ -34,30 +34,29 @@ class Spot:
         return self.owner.model_fields.get(str(self.path[-1])) if self.owner else None
 
 
-def follow(loc: tuple[Key, ...]) -> Spot:
-    """Read pydantic's location against the types of `Policy`.
+def follow(loc: tuple[Key, ...], kind: str) -> Spot:
+    """Read pydantic's location of an error of that kind against the types of `Policy`.
 
-    >>> follow(("requirements", 0, "within", "norm", "radios")).path
+    >>> follow(("requirements", 0, "within", "norm", "radios"), "extra_forbidden").path
     ('requirements', 0, 'within', 'radios')
     """
+    is_key = loc[-1:] == ("[key]",) and kind != "extra_forbidden"  # or else somebody wrote a key of that name
     path: list[Key] = []
     here: object = Policy
     owner: type[Record] | None = None
     others: tuple[type[Record], ...] = ()
     passed_over: tuple[type[Record], ...] = ()
-    for step in loc:
+    for step in loc[:-1] if is_key else loc:
         tagged = _tagged(here)
         if step in tagged:
             here = tagged[step]
             passed_over = tuple(kind for kind in tagged.values() if kind is not here)
             continue
-        if step == "[key]":
-            return Spot(tuple(path), None, is_key=True)
         path.append(step)
         owner, others = (here, passed_over) if _is_record(here) else (None, ())
         passed_over = ()
         here = _inside(here, step)
-    return Spot(tuple(path), owner, others)
+    return Spot(tuple(path), owner, others, is_key)
 
 
 def _is_record(kind: object) -> typing.TypeGuard[type[Record]]:

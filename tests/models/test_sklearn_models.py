@@ -170,6 +170,7 @@ def test_declared_probabilities(tmp_path: Path, estimator: Any, binary: bool) ->
     assert np.allclose(model.logits(X).softmax(1).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 def test_an_image_face_is_flattened(tmp_path: Path) -> None:
     x, y = load_digits(return_X_y=True)
     estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5)).fit(x, y)

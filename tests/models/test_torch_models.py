@@ -268,5 +268,6 @@ def test_a_safetensors_header_of_any_length_is_no_pickle() -> None:
 
 
 def test_an_unknown_device(folder: Path) -> None:
-    with pytest.raises(ModelError, match="device 'nonsense' cannot be used"):
-        load_model(source(), folder, nowhere, device="nonsense")
+    for device in ("nonsense", "mps"):
+        with pytest.raises(PolicyError, match=f"device '{device}' cannot be used"):
+            load_model(source(), folder, nowhere, device=device)

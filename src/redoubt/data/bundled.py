@@ -1,8 +1,5 @@
 """The small real sets that come with scikit-learn, cut into a fixed training and test part."""
 
-import importlib
-from typing import Any
-
 import numpy as np
 
 from redoubt.data.raw import Raw, in_file
@@ -22,7 +19,7 @@ def read_bundled(name: str, part: str) -> Raw:
         DataError: scikit-learn is not installed.
     """
     try:
-        datasets: Any = importlib.import_module("sklearn.datasets")
+        from sklearn import datasets
     except ImportError as error:
         raise DataError(
             f"the set '{name}' comes with scikit-learn, which is not installed",

@@ -29,7 +29,7 @@ def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "c
         `why_not_differentiable`, where it has one, says why.
 
     Raises:
-        PolicyError: `source` is of no known form.
+        PolicyError: `source` is of no known form, or there is no such device.
         ModelError: the model cannot be loaded safely, or is not a classifier of the declared face.
         EndpointError: a served model does not answer.
     """
@@ -38,6 +38,7 @@ def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "c
         raise PolicyError(
             f"'weights' belongs to torch models, not to '{scheme}'", locate("weights"), remedy="leave it out"
         )
+    _check_device(device)
     model: Model
     match scheme if colon else "":
         case "torch":
@@ -61,6 +62,13 @@ def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "c
             )
     _ask_once(model, face_of(source), locate)
     return model
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch says that a device is not there
+        raise PolicyError(f"device '{device}' cannot be used: {first_line(error)}", remedy="use cpu") from error
 
 
 def _ask_once(model: Model, face: Face, locate: Locate) -> None:

@@ -1,30 +1,15 @@
 """Reading an ONNX file that nobody vouches for."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
+from redoubt.models.extras import needs
 from redoubt.models.files import read_bounded, sha256
 from redoubt.models.locate import first_line
 from redoubt.records import ModelError
 
 MAX_BYTES = 2 * 2**30
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-
-
-def optional(module: str, extra: str) -> Any:
-    """Import an optional dependency.
-
-    Raises:
-        ModelError: it is not installed; the remedy names the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ModelError(
-            f"this model needs '{module.partition('.')[0]}', which is not installed",
-            remedy=f"pip install 'redoubt[{extra}]'",
-        ) from error
 
 
 def read_onnx(path: Path) -> tuple[Any, str]:
@@ -36,7 +21,9 @@ def read_onnx(path: Path) -> tuple[Any, str]:
         ModelError: no such file, no sound ONNX, more than 2 GiB in all, tensors outside the folder, or operators that
             are neither ONNX's own nor defined in the file.
     """
-    onnx, inliner = optional("onnx", "onnx"), optional("onnx.inliner", "onnx")
+    with needs("onnx"):
+        import onnx
+        import onnx.inliner
     raw = read_bounded(path, MAX_BYTES)
     try:
         model = onnx.load_model_from_string(raw)
@@ -46,7 +33,7 @@ def read_onnx(path: Path) -> tuple[Any, str]:
     try:
         onnx.checker.check_model(model)
         if model.functions:
-            model = inliner.inline_local_functions(model)
+            model = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # the wall to onnx, which raises several kinds
         raise ModelError(f"{path.name} is not a sound ONNX model: {first_line(error)}", remedy="export it again") from (
             error

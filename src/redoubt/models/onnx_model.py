@@ -10,8 +10,9 @@ from torch import Tensor
 
 from redoubt.models.adapter import Adapter
 from redoubt.models.base import Differentiable, Face, Model
+from redoubt.models.extras import needs
 from redoubt.models.locate import Locate, first_line, placed
-from redoubt.models.onnx_file import optional, read_onnx
+from redoubt.models.onnx_file import read_onnx
 from redoubt.models.onnx_node import Unsupported
 from redoubt.models.onnx_torch import GraphModule, convert
 from redoubt.models.twin import TOLERANCE, disagreement
@@ -28,13 +29,14 @@ class OnnxSession:
     """
 
     def __init__(self, model: Any, face: Face) -> None:
-        runtime = optional("onnxruntime", "onnx")
-        options = runtime.SessionOptions()
+        with needs("onnx"):
+            import onnxruntime
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 4
         try:
-            self._session = runtime.InferenceSession(
+            self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the wall to onnxruntime, whose errors share no base

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from redoubt.models.onnx_file import optional
+from redoubt.models.extras import needs
 from redoubt.models.onnx_layers import LAYERS
 from redoubt.models.onnx_node import Node, Operator, Unsupported, Value
 from redoubt.models.onnx_tensors import TENSORS
@@ -79,7 +79,8 @@ def convert(model: Any, given: str, wanted: str) -> GraphModule:
     Raises:
         Unsupported: naming the operators, or the attribute, that have no twin.
     """
-    onnx = optional("onnx", "onnx")
+    with needs("onnx"):
+        import onnx
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < _OLDEST:
         raise Unsupported(f"operator set {opset}, older than {_OLDEST}")

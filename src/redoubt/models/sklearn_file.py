@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from redoubt.models.extras import needs
 from redoubt.models.files import foreign_kind, read_bounded, sha256
 from redoubt.models.locate import first_line
-from redoubt.models.onnx_file import optional
 from redoubt.records import ModelError
 
 MAX_BYTES = 2 * 2**30
@@ -38,7 +38,8 @@ def read_skops(path: Path) -> tuple[Any, str]:
         ModelError: no such file, not a skops file (a pickle, say), more than 2 GiB once unpacked, types outside the
             allow-list (named; nothing was built), or a tree whose links lead outside it.
     """
-    sio = optional("skops.io", "sklearn")
+    with needs("sklearn"):
+        import skops.io
     raw = read_bounded(path, MAX_BYTES)
     remedy = "save it with skops.io.dump(model, 'model.skops')"
     try:
@@ -52,7 +53,7 @@ def read_skops(path: Path) -> tuple[Any, str]:
         what = f"unpacks to more than {MAX_BYTES} bytes" if size > MAX_BYTES else "is a zip archive, not a skops file"
         raise ModelError(f"{path.name} {what}; nothing was executed", remedy=remedy)
     try:
-        strangers = sorted(set(sio.get_untrusted_types(data=raw)) - ALLOWED)
+        strangers = sorted(set(skops.io.get_untrusted_types(data=raw)) - ALLOWED)
     except Exception as error:  # the wall to skops, which raises whatever a damaged schema leads to
         raise ModelError(f"{path.name} cannot be read: {first_line(error)}", remedy=remedy) from error
     if strangers:
@@ -61,7 +62,7 @@ def read_skops(path: Path) -> tuple[Any, str]:
             remedy="save a model made of scikit-learn's own parts, or offer it as python:<module>:<callable>",
         )
     try:
-        estimator = sio.loads(raw, trusted=sorted(ALLOWED))
+        estimator = skops.io.loads(raw, trusted=sorted(ALLOWED))
     except Exception as error:  # the wall to skops and scikit-learn, which raise many kinds
         raise ModelError(f"{path.name} cannot be loaded: {first_line(error)}", remedy=remedy) from error
     try:

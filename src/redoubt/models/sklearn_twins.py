@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from redoubt.models.onnx_file import optional
+from redoubt.models.extras import needs
 
 _ACTIVATIONS = {"identity": nn.Identity, "logistic": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -40,16 +40,17 @@ def twin_of(estimator: Any) -> nn.Module:
     Raises:
         NoTwin: the estimator, or a step of the pipeline, is not differentiable here; the message names it.
     """
-    pipeline = optional("sklearn.pipeline", "sklearn").Pipeline
-    if isinstance(estimator, pipeline):
+    with needs("sklearn"):
+        from sklearn.linear_model._base import LinearClassifierMixin
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.pipeline import Pipeline
+    if isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
         return nn.Sequential(*[_scaler(step) for step in steps[:-1]], twin_of(steps[-1]))
-    linear = optional("sklearn.linear_model._base", "sklearn").LinearClassifierMixin
-    perceptron = optional("sklearn.neural_network", "sklearn").MLPClassifier
-    if isinstance(estimator, linear):
+    if isinstance(estimator, LinearClassifierMixin):
         # Some binary classifiers keep their one row of coefficients as `[F]`.
         return _linear(np.atleast_2d(estimator.coef_).T, np.atleast_1d(estimator.intercept_))
-    if isinstance(estimator, perceptron):
+    if isinstance(estimator, MLPClassifier):
         layers: list[nn.Module] = []
         for weight, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
             layers += [_linear(weight, bias), _ACTIVATIONS[estimator.activation]()]

@@ -65,10 +65,6 @@ class TorchModel(Differentiable):
         if source.weights is not None:
             with placed(locate, "weights"):
                 fit_weights(module, read_weights(base / source.weights), source.weights)
-        try:
-            module = module.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch says so when a device is not there
-            raise ModelError(f"device '{device}' cannot be used: {first_line(error)}", remedy="use cpu") from error
         model = cls(
             module,
             face_of(source),

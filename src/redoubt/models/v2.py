@@ -109,11 +109,8 @@ def _output(entry: object, url: str) -> Output:
     except ValueError as error:
         raise EndpointError(f"{url} answers ragged data as '{name}'", remedy=_REMEDY) from error
     if values.dtype.kind not in ("iuf" if datatype in FLOATS else "iu") or values.size != math.prod(shape):
-        raise EndpointError(
-            f"{url} answers '{name}' as {datatype} of shape {shape}, but with {values.size} values "
-            f"{'of another type' if values.size == math.prod(shape) else ''}".rstrip(),
-            remedy=_REMEDY,
-        )
+        found = f"with {values.size} values" if values.size != math.prod(shape) else "with data of another type"
+        raise EndpointError(f"{url} answers '{name}' as {datatype} of shape {shape}, but {found}", remedy=_REMEDY)
     values = values.reshape(shape)
     if datatype in INTEGERS:
         return Output(name, datatype, values.astype(np.int64))

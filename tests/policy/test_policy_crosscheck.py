@@ -25,6 +25,7 @@ CASES = [
     ("shape: [1, 28, 28]", "shape: [784]", "rotation and translation need images [channels, height, width]"),
     ("translation: 3 px", "translation: 28 px", "translation 28 px moves an image of 28 x 28 pixels out of the frame"),
     ("[random, grid]", "[random, square]", "square needs scores, and this adversary observes labels only"),
+    ("[random, grid]", "[grid]", "none of the named strategies (grid) can move in this set"),
     ("[random, grid]", "[random, pgd]", "pgd needs gradients, and this adversary does not know the weights"),
     (SOURCE, "tourch:digits.model:build", "unknown model source 'tourch:digits.model:build'; did you mean 'torch'?"),
     (SOURCE, "model.onnx", "unknown model source 'model.onnx'"),
@@ -52,6 +53,8 @@ def test_each_contradiction_stands_in_its_line_and_has_a_remedy(old, new, says):
         lines = {line_of(SOUND, "id: turn-and-shift")}
     if "weights belong" in says:
         lines = {line_of(text, "weights: model")}
+    if "none of the named" in says:
+        lines = {line_of(text, "- {norm: l2")}
     if "need images" in says:
         lines = {line_of(text, "- {rotation")}
     assert error.where.line in lines

@@ -7,7 +7,20 @@ from redoubt.policy.document import Key
 from redoubt.policy.problems import did_you_mean, nearest
 from redoubt.policy.sources import check_scheme, check_weights
 from redoubt.policy.strategies import refusal
-from redoubt.records import InputFace, Norm, Place, Policy, PolicyError, Within, WithinAnyOf, WithinNorm, WithinTurn
+from redoubt.records import (
+    Adversary,
+    InputFace,
+    ModelSource,
+    Norm,
+    Place,
+    Policy,
+    PolicyError,
+    Requirement,
+    Within,
+    WithinAnyOf,
+    WithinNorm,
+    WithinTurn,
+)
 
 Wrong = tuple[tuple[Key, ...], str, str]
 """Path, what is wrong there, remedy."""
@@ -62,10 +75,26 @@ def _requirements(policy: Policy) -> Iterator[Wrong]:
                 f"write '{meant}'" if meant else f"add '{requirement.adversary}' under adversaries",
             )
             continue
-        for number, strategy in enumerate(requirement.strategies or ()):
-            found = refusal(strategy, adversary, requirement.within, policy.model)
-            if found:
-                yield (*here, "strategies", number), *found
+        for path, what, remedy in _strategies(requirement, adversary, policy.model):
+            yield (*here, *path), what, remedy
+
+
+def _strategies(requirement: Requirement, adversary: Adversary, model: ModelSource) -> Iterator[Wrong]:
+    within, named = requirement.within, requirement.strategies or ()
+    refused = {name: refusal(name, adversary, within, model) for name in named}
+    for number, name in enumerate(named):
+        found = refused[name]
+        if found:
+            yield ("strategies", number), *found
+    if not named or any(refused.values()) or not isinstance(within, WithinAnyOf):
+        return
+    for index, part in enumerate(within.any_of):
+        if all(refusal(name, adversary, part, model) for name in named):
+            yield (
+                ("within", "any_of", index),
+                f"none of the named strategies ({', '.join(named)}) can move in this set",
+                "add random under strategies, which moves in every set",
+            )
 
 
 def _set(within: Within, face: InputFace) -> Iterator[Wrong]:

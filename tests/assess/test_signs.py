@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from conftest import QUICK
+from digits import QUICK
 from redoubt.assess import assess
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.records import Access, SignName, Verdict

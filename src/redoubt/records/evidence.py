@@ -1,11 +1,11 @@
 """What an assessment leaves behind, whole enough for somebody else to judge it."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from redoubt.records.policy import Bound, BoundField, Record
+from redoubt.records.policy import Bound, BoundField, Record, ordered
 from redoubt.records.work import Count, Work
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,6 +31,12 @@ class Interval(Record):
     high: Share
     level: Share = 0.95
 
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} lies above high {self.high}")
+        return self
+
 
 class Measured(Record):
     """A proportion as counted: `successes` of `trials`."""
@@ -39,6 +45,12 @@ class Measured(Record):
     successes: Count
     trials: Annotated[int, Field(gt=0)]
     interval: Interval
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> Self:
+        if self.successes > self.trials:
+            raise ValueError(f"{self.successes} of {self.trials} is no share")
+        return self
 
     @property
     def value(self) -> float:
@@ -159,5 +171,5 @@ class Evidence(Record):
     data: str = Field(description="The data's source, as the policy names it.")
     classes: tuple[str, ...] = Field(description="Class names, or the indices as text.")
     input_shape: tuple[int, ...]
-    input_range: tuple[float, float]
+    input_range: Annotated[tuple[float, float], AfterValidator(ordered)]
     requirements: tuple[RequirementEvidence, ...]

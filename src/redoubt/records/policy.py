@@ -53,7 +53,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 # ── what is protected ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+def ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """The pair, if low < high."""
     if not pair[0] < pair[1]:
         raise ValueError(f"expected [low, high] with low < high, got [{pair[0]:g}, {pair[1]:g}]")
     return pair
@@ -66,7 +67,7 @@ class InputFace(Record):
         description="Shape of one input, without the batch: `[channels, height, width]` for images, "
         "`[features]` for tables."
     )
-    range: Annotated[tuple[float, float], AfterValidator(_ordered)] = Field(
+    range: Annotated[tuple[float, float], AfterValidator(ordered)] = Field(
         description="`[low, high]`: the values every coordinate may take. Perturbed inputs stay inside."
     )
     mean: tuple[float, ...] | None = Field(

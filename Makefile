@@ -1,6 +1,7 @@
 # Words: demo fix check test bench docs lock.  Each makes what it needs in .venv first.
 PYTHON ?= python3
 VENV := .venv
+TORCH := torch==2.13.0
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -39,8 +40,13 @@ docs: $(STAMP)            ## the site, in ./site
 	$(BIN)/python docs/generate.py
 	$(BIN)/mkdocs build --strict
 
-lock: $(STAMP)            ## rewrite constraints.txt from a fresh resolution of pyproject.toml
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
+lock:                     ## rewrite constraints.txt: the newest versions that pyproject.toml allows, and torch as pinned
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check "pip>=25.1"
+	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check -e ".[onnx,sklearn,ray]" --group dev --group docs
+	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
+	rm -rf $(VENV)-lock
 
 clean:
 	rm -rf $(VENV) site

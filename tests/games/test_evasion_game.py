@@ -64,7 +64,7 @@ def test_a_strategy_that_breaks_says_why_and_fools_nobody(what, says):
 def test_step_3_the_model_is_asked_again_outside_the_meter():
     played = rounds(PGD(), WIDE, Access.GRADIENTS)
     assert played.fooled.all()
-    x, y = _images(16)
+    _, y = _images(16)
     assert torch.equal(_Glass().query(played.perturbed).labels, played.answers)
     assert (played.answers != y).all()
     assert (played.meter.queries == 0).all()

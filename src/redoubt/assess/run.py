@@ -76,10 +76,11 @@ def assess(
     for plan in plans:
         progress.planned(plan.requirement.id, sum(most for _, most in plan.chains))
 
+    start = executor_for(on, workers, system, file.base)
     store = TaskStore(folder)
     write_atomically(folder / "policy.yaml", file.text.encode())
     clock = Stopwatch()
-    execute(plans, system, store, executor_for(on, workers, system, file.base), progress, clock)
+    execute(plans, system, store, start, progress, clock)
 
     concluded = [_conclude(plan, system, clean, wobble) for plan in plans]
     evidence = _evidence(system, [item.evidence for item in concluded])

@@ -1,5 +1,7 @@
 """Digit readers as torch factories: healthy ones, and planted defences that only look robust."""
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -90,8 +92,13 @@ reader, rounds, randomises, breaks, misleads, snaps, saturates = (
 )
 
 
+@cache
+def _means():
+    x, y = load_digits(return_X_y=True)
+    return np.stack([x[y == digit].mean(axis=0) / 16 for digit in range(10)])
+
+
 def templates(batch):
     """Scores `[B, 10]` of a numpy batch `[B, 1, 8, 8]`: likeness to the mean image of each digit."""
-    x, y = load_digits(return_X_y=True)
-    means = np.stack([x[y == digit].mean(axis=0) / 16 for digit in range(10)])
+    means = _means()
     return -np.square(batch.reshape(len(batch), 1, 64) - means).sum(axis=2)

@@ -18,7 +18,7 @@ from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.models.base import Model
 from redoubt.models.meter import Meter, Metered
 from redoubt.perturb.base import PerturbationSet
-from redoubt.records import Access, Budget, Fault, RedoubtError
+from redoubt.records import Access, Budget, Fault, ModelError
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def play_round(
 ) -> Round:
     """One strategy's turn against inputs that the model answers rightly.
 
-    A strategy that breaks off with an error loses its proposals but not the game: the round says why it broke.
+    A strategy that breaks off with an error loses its proposals but not the game: the round says why it broke.  Only an
+    endpoint that stops answering ends the game: that is not the strategy's doing, and another run can go on from there.
 
     Args:
         model: the system under assessment.
@@ -75,7 +76,7 @@ def play_round(
         if not torch.isfinite(proposed).all():
             raise Fault(f"{attack.name} proposed points that are not finite")
         point = proposed
-    except (RedoubtError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
+    except (Fault, ModelError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
         broke = f"{type(error).__name__}: {error}"
     point = within.project(x, point)
     perturbed = within.render(x, point).detach()

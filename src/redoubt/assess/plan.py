@@ -13,7 +13,7 @@ from redoubt.assess.task import Purpose
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.perturb import PerturbationSet, build_set
 from redoubt.policy import PolicyFile
-from redoubt.records import Access, Adversary, PolicyError, Requirement
+from redoubt.records import Access, PolicyError, Requirement
 
 CURVE_SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CURVE_EXAMPLES = 200
@@ -63,17 +63,20 @@ def make_plan(
         raise PolicyError(error.what, file.place("requirements", at), remedy=error.remedy) from None
     right = (clean == system.data.y).nonzero().squeeze(1).tolist()
 
-    def chains_of(purpose: Purpose, bouts: tuple[Bout, ...], rows: Sequence[int], who: Adversary) -> list[ChainOf]:
-        parts = split(rows)
-        return [(play_bouts(requirement.id, purpose, bouts, part, who, access, seed), len(bouts)) for part in parts]
+    def chains_of(purpose: Purpose, bouts: tuple[Bout, ...], rows: Sequence[int]) -> list[ChainOf]:
+        return [
+            (play_bouts(requirement.id, purpose, bouts, part, adversary, access, seed), len(bouts))
+            for part in split(rows)
+        ]
 
-    chains = chains_of("game", bouts, right, adversary)
+    chains = chains_of("game", bouts, right)
     curve_rows = _evenly(len(system.data), CURVE_EXAMPLES)
     curve_right = sorted(set(curve_rows) & set(right))
     sets = tuple((scale, within.scaled(scale)) for scale in CURVE_SCALES)
-    everything = within.everything() if access > Access.LABEL else None
+    # Who searches by queries alone may fail in a large set for want of queries, which says nothing of gradients.
+    everything = within.everything() if access >= Access.GRADIENTS else None
     for part in [part for _, part in sets] + ([everything] if everything else []):
-        chains += chains_of("curve", probes_for(part, access), curve_right, Adversary())
+        chains += chains_of("curve", probes_for(part, access), curve_right)
     return Plan(requirement, within, bouts, curve_rows, sets, everything, chains)
 
 

@@ -262,3 +262,19 @@ def test_verdict_of_a_model_that_is_only_queried(policy, tmp_path):
     assert {outcome.strategy for outcome in turn.outcomes} == {"grid", "random"}
     assert turn.verdict in set(Verdict)
     assert turn.unbounded is None
+
+
+def test_step_3_requirements_that_share_a_task_share_its_result(policy, tmp_path):
+    """Also a game and its curve, when the curve's probe is one of the game's strategies."""
+    twin = NOISE.replace("id: noise", "id: twin").replace(">= 0.2", ">= 0.99")
+    once, both = Counts(), Counts()
+    (alone,) = assess(policy(), tmp_path / "one", suite=QUICK, progress=once).requirements
+    first, second = assess(
+        policy(requirements=f"{NOISE}\n{twin}"), tmp_path / "two", suite=QUICK, progress=both
+    ).requirements
+    assert both.done == once.done
+    assert both.kept >= once.done
+    for found in (first, second):
+        for part in ("measures", "outcomes", "curve", "signs", "work"):
+            assert getattr(found, part) == getattr(alone, part)
+    assert (first.verdict, second.verdict) == (Verdict.WITHSTOOD, Verdict.VIOLATED)

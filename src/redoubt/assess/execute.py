@@ -1,8 +1,7 @@
 """Run the chains of all plans to their ends, keeping each result as it comes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from redoubt.assess.chains import Chain, Done
 from redoubt.assess.executors import Executor
@@ -44,6 +43,15 @@ class Stopwatch:
         mine[strategy] = round(mine.get(strategy, 0.0) + seconds, 3)
 
 
+class _Waiter(NamedTuple):
+    """A chain that waits for a task; two requirements, or a game and its curve, may wait for the same one."""
+
+    plan: Plan
+    chain: Chain
+    most: int
+    task: Task
+
+
 def execute(
     plans: Sequence[Plan],
     system: System,
@@ -53,7 +61,7 @@ def execute(
     clock: Stopwatch,
 ) -> None:
     """Run all chains to their ends.  The executor is started only if some task is not in the store yet."""
-    waiting: dict[str, list[tuple[Plan, Chain, int]]] = {}  # by task key: who goes on when its result comes
+    waiting: dict[str, list[_Waiter]] = {}  # by task key: who goes on when its result comes
     to_do: list[Task] = []
 
     def advance(plan: Plan, chain: Chain, most: int, result: Result | None) -> None:
@@ -70,7 +78,7 @@ def execute(
             if content is None:
                 if key not in waiting:
                     to_do.append(task)
-                waiting.setdefault(key, []).append((plan, chain, most))
+                waiting.setdefault(key, []).append(_Waiter(plan, chain, most, task))
                 return
             result = take(plan, task, content, reused=True)
             most -= 1
@@ -95,6 +103,5 @@ def execute(
             key = task.key(system.run)
             store.put(key, content)
             clock.add(task.requirement, task.attack.name if task.purpose == "game" else "curve", seconds)
-            for plan, chain, most in waiting.pop(key):
-                own = replace(task, requirement=plan.requirement.id)
-                advance(plan, chain, most - 1, take(plan, own, content, reused=False))
+            for plan, chain, most, same in waiting.pop(key):
+                advance(plan, chain, most - 1, take(plan, same, content, reused=same is not task))

@@ -1,9 +1,14 @@
 """Writes the pages and files that are made from the code.  A test fails when they are stale: run this again then."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+
 from redoubt.policy import policy_schema, schema_text
+from redoubt.records import Access, Adversary, Within
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -143,9 +148,138 @@ def _bounds(value: dict[str, Any]) -> str:
     return ",".join(f" {sign} {value[word]:,}" for word, sign in words if word in value)
 
 
+# ── the commands ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+_COMMANDS_HEAD = """\
+# The commands
+
+<!-- Made by docs/generate.py from the program's own help. Edit the docstrings in src/redoubt/cli/ instead. -->
+
+`redoubt COMMAND --help` says the same in the terminal.
+"""
+
+
+def commands_reference() -> str:
+    """The page `docs/commands.md`: each command's help, arguments and options."""
+    import typer
+
+    import redoubt.cli  # noqa: F401  its modules register the commands
+    from redoubt.cli.app import app
+
+    group = typer.main.get_command(app)
+    sections = [_command(name, command) for name, command in group.commands.items()]
+    return "\n".join([_COMMANDS_HEAD, *sections])
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option"]
+    usage = " ".join(
+        ["redoubt", name, "[OPTIONS]" if options else ""]
+        + [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments]
+    )
+    rows = [f"| `{p.name.upper()}` | {_cell(p.help)} | {_when_absent(p)} |" for p in arguments]
+    rows += [f"| {', '.join(f'`{o}`' for o in p.opts)} | {_cell(p.help)} | {_when_absent(p)} |" for p in options]
+    table = ["| argument or option | meaning | when absent |", "|---|---|---|", *rows]
+    text = inspect.cleandoc(command.help).replace("Example: ", "Example:\n\n    ")
+    return "\n".join([f"## redoubt {name}", "", "```sh", " ".join(usage.split()), "```", "", text, "", *table, ""])
+
+
+def _when_absent(parameter: Any) -> str:
+    if parameter.required:
+        return "**required**"
+    if isinstance(parameter.show_default, str):
+        return parameter.show_default
+    return "" if parameter.default is None or isinstance(parameter.default, bool) else f"`{parameter.default}`"
+
+
+# ── the map ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_MAP_HEAD = """\
+---
+hide: [navigation, toc]
+---
+
+# The map
+
+<!-- Made by docs/generate.py from docs/map.yaml, docs/ids.yaml and the strategies themselves. Edit those instead. -->
+
+What exists today: one row per threat. The strategies are those that `redoubt assess` plays when a policy names none,
+in their order, each in those of the sets that it fits (`square` in no L1 ball, for example). `clean_accuracy` is
+measured beside the measures of every row. A guard signal of “-” says that there is no guard yet. A threat without a row
+is not assessed.
+
+"""
+
+
+def load_yaml(path: Path) -> Any:
+    """A plain YAML file of ours."""
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def map_page() -> str:
+    """The page `docs/map.md`: threat, game, strategies, measures, hardening, guard signal, tests, ids."""
+    catalogues = load_yaml(ROOT / "docs/ids.yaml")
+    titles = {"atlas": "MITRE ATLAS", "nist": "NIST AI 100-2", "owasp": "OWASP ML"}
+    heads = ["threat", "game", "strategies", "measures", "hardening", "guard signal", "tests", *titles.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in load_yaml(ROOT / "docs/map.yaml"):
+        cells = [
+            row["threat"],
+            row["game"],
+            ", ".join(f"`{name}`" for name in strategies_of(row)),
+            ", ".join(f"`{name}`" for name in row["measures"]),
+            row["hardening"],
+            row["guard"],
+            "<br>".join(f"`{path}`" for path in row["tests"]),
+        ]
+        for catalogue in titles:
+            names = catalogues[catalogue]["ids"]
+            cells.append("<br>".join(f"{i} {names[i]}" for i in row["ids"] if i in names))
+        lines.append(f"| {' | '.join(cells)} |")
+    releases = "Releases: " + "; ".join(catalogues[name]["release"] for name in titles) + "."
+    return _MAP_HEAD + "\n".join([*lines, "", releases, ""])
+
+
+def strategies_of(row: dict[str, Any]) -> list[str]:
+    """The standard strategies that a row's adversary can play in its sets, in their order."""
+    from redoubt.assess import STANDARD
+    from redoubt.assess.suite import choose
+    from redoubt.models import Face
+    from redoubt.perturb import build_set
+
+    access: Access = Adversary.model_validate(row["adversary"]).access
+    sets = [build_set(TypeAdapter(Within).validate_python(w), Face((1, 28, 28), 0.0, 1.0, 10)) for w in row["within"]]
+    played = {bout.attack.name for within in sets for bout in choose(within, access, None)}
+    return [attack.name for attack in STANDARD if attack.name in played]
+
+
+# ── pages that stand in the root of the repository, with links as seen from docs/ ────────────────────────────────
+
+
+def from_root(name: str) -> str:
+    """A page of the repository's root as a page of the site."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return (
+        text.replace("](docs/", "](").replace('src="docs/', 'src="').replace("](CONTRIBUTING.md)", "](contributing.md)")
+    )
+
+
+def pages() -> dict[str, str]:
+    """Everything that is made here: path from the root, and text."""
+    return {
+        "docs/index.md": from_root("README.md"),
+        "docs/contributing.md": from_root("CONTRIBUTING.md"),
+        "docs/policy.md": policy_reference(),
+        "docs/commands.md": commands_reference(),
+        "docs/map.md": map_page(),
+        "schema/policy.schema.json": schema_text(),
+    }
+
+
 def main() -> None:
     """Write everything."""
-    for path, text in (("docs/policy.md", policy_reference()), ("schema/policy.schema.json", schema_text())):
+    for path, text in pages().items():
         target = ROOT / path
         target.parent.mkdir(exist_ok=True)
         target.write_text(text, encoding="utf-8")

@@ -1,0 +1,193 @@
+"""Pages are fresh, complete, and lead somewhere."""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+import redoubt.cli  # noqa: F401  its modules register the commands
+from redoubt.assess import STANDARD
+from redoubt.cli.app import app
+from redoubt.policy import parse_policy, policy_schema
+from redoubt.policy.strategies import playable
+from redoubt.records import Policy
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SHARED = Path(os.environ.get("REDOUBT_DATA", ROOT / "../shared/data"))
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("docs_generate_pages", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def yaml(path):
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+ROWS, IDS = yaml(DOCS / "map.yaml"), yaml(DOCS / "ids.yaml")
+
+
+def test_generated_pages_are_those_of_the_code(generate):
+    pages = generate.pages()
+    assert {"docs/policy.md", "docs/commands.md", "docs/map.md", "docs/index.md"} <= set(pages)
+    stale = [path for path, text in pages.items() if (ROOT / path).read_text(encoding="utf-8") != text]
+    assert stale == [], "run: python docs/generate.py"
+
+
+def test_every_key_of_the_policy_stands_in_its_reference():
+    reference = (DOCS / "policy.md").read_text(encoding="utf-8")
+    schema = policy_schema()
+    records = [schema, *(record for record in schema["$defs"].values() if "properties" in record)]
+    keys = {key for record in records for key in record["properties"]}
+    assert len(keys) > 30
+    assert {key for key in keys if f"| `{key}` |" not in reference} == set()
+
+
+def test_every_command_and_option_stands_in_the_reference_and_every_command_in_the_readme():
+    reference = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## redoubt (\w+)$", reference, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `redoubt (\w+)", README, re.MULTILINE)) == set(COMMANDS)
+    for name, command in COMMANDS.items():
+        section = reference.split(f"## redoubt {name}\n")[1].split("\n## ")[0]
+        for parameter in command.params:
+            shown = parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.upper()
+            assert f"| `{shown}`" in section, (name, parameter.name)
+
+
+# ── the README ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_readme_opens_with_the_two_commands_and_a_small_picture():
+    first = README.split("```")[1]
+    assert [line.split("#")[0].strip() for line in first.splitlines()[1:]] == ["make demo", "make test"]
+    picture = ROOT / re.search(r'<img src="([^"]+)" width="\d+" alt="[^"]+">', README)[1]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size < 400_000
+
+
+def test_the_policy_in_the_readme_is_the_demo_s_shortened():
+    text = README.split("```yaml\n")[1].split("```")[0]
+    shown = parse_policy(text.encode(), Path("README.md")).policy
+    demo = ROOT / "src/redoubt/cli/demo_files/digits.yaml"
+    whole = parse_policy(demo.read_bytes(), demo).policy
+    assert (shown.model, shown.data, shown.harden) == (whole.model, whole.data, whole.harden)
+    assert set(shown.requirements) < set(whole.requirements)
+    assert shown.adversaries.items() <= whole.adversaries.items()
+
+
+def test_the_readme_names_every_extra():
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"^\| `(\w+)` \|", README.split("## Install")[1].split("## ")[0], re.MULTILINE)) == set(
+        extras
+    )
+
+
+# ── links ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _anchors(page):
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.is_file(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(found), f"{page.name} links to {target}"
+
+
+def test_every_page_of_the_site_can_be_reached():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
+    assert set(re.findall(r"([\w./-]+\.md)", nav)) == {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+
+
+def test_every_room_has_a_page_of_its_api():
+    rooms = {folder.name for folder in (ROOT / "src/redoubt").iterdir() if (folder / "__init__.py").is_file()}
+    assert {page.stem for page in (DOCS / "api").glob("*.md")} - {"index"} == rooms - {"cli"}
+
+
+def test_decisions_are_numbered_and_listed():
+    pages = sorted(page.name for page in (DOCS / "decisions").glob("0*.md"))
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    assert re.findall(r"\]\((0[^)]+)\)", (DOCS / "decisions/index.md").read_text(encoding="utf-8")) == pages
+    for name in pages:
+        text = (DOCS / "decisions" / name).read_text(encoding="utf-8")
+        assert text.startswith(f"# {name[:4]} ")
+        assert [f"**{part}.**" in text for part in ("Context", "Decision", "Consequences")] == [True] * 3
+
+
+# ── the map ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_map_names_exactly_the_standard_strategies(generate):
+    standard = {attack.name for attack in STANDARD}
+    assert {name for row in ROWS for name in generate.strategies_of(row)} == standard
+    cells = [
+        line.split(" | ")[2] for line in (DOCS / "map.md").read_text(encoding="utf-8").splitlines() if " | " in line
+    ]
+    assert {name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)} == standard
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["threat"] for row in ROWS])
+def test_a_row_of_the_map_is_what_a_policy_can_say(row, generate):
+    sound = yaml(ROOT / "src/redoubt/cli/demo_files/digits.yaml")
+    who = {"knows": "nothing", "observes": "scores"} | row["adversary"]
+    requirements = [
+        {"id": f"r{at}", "game": row["game"], "adversary": "a", "within": within, "require": f"{measure} {bound}"}
+        for at, (within, measure, bound) in enumerate(
+            (within, measure, "<= 0.5" if measure == "attack_success" else ">= 0.5")
+            for within in row["within"]
+            for measure in row["measures"]
+        )
+    ]
+    sound |= {"adversaries": {"a": who}, "requirements": requirements, "harden": None}
+    policy = Policy.model_validate(sound)
+    assert {name for r in policy.requirements for name in playable(r, policy)} == set(generate.strategies_of(row))
+    assert row["hardening"] == "adversarial training"
+    assert row["guard"] == "-"
+
+
+def test_the_map_s_tests_exist():
+    named = {path for row in ROWS for path in row["tests"]}
+    assert len(named) >= 5
+    assert {path for path in named if not (ROOT / path).is_file()} == set()
+
+
+def test_the_map_s_ids_have_names_and_every_row_has_one_of_each_catalogue():
+    named = {catalogue: set(IDS[catalogue]["ids"]) for catalogue in IDS}
+    assert {key for row in ROWS for key in row["ids"]} == set().union(*named.values())
+    for row in ROWS:
+        assert all(set(row["ids"]) & ids for ids in named.values()), row["threat"]
+    page = (DOCS / "map.md").read_text(encoding="utf-8")
+    for catalogue in IDS.values():
+        assert catalogue["release"] in page
+        assert all(f"{key} {name}" in page for key, name in catalogue["ids"].items())
+
+
+@pytest.mark.skipif(not (SHARED / "atlas").is_dir(), reason="ATLAS not found: set REDOUBT_DATA to its parent folder")
+def test_ids_of_atlas_are_those_of_its_release():
+    raw = (SHARED / "atlas/ATLAS.yaml").read_text(encoding="utf-8")
+    assert f"version: {IDS['atlas']['release'].removeprefix('MITRE ATLAS ')}\n" in raw.split("matrices:")[0]
+    techniques = dict(re.findall(r"^  - id: (AML\.T[\d.]+)\n    name: (.+)$", raw, re.MULTILINE))
+    assert len(techniques) > 100
+    assert IDS["atlas"]["ids"].items() <= techniques.items()

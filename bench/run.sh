@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The measured figures: trains, hardens and assesses on MNIST, races the peers, and rewrites docs/results.md.
+# Everything it makes lies in .bench; what is finished there is not done again.  Takes under an hour on two quiet cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+data=${REDOUBT_DATA:-../shared/data}
+if ! [ -d "$data/mnist" ]; then
+    echo "bench: there is no $data/mnist. Set REDOUBT_DATA to a folder that holds the four MNIST files under mnist/." >&2
+    exit 3
+fi
+REDOUBT_DATA=$(realpath "$data")
+export REDOUBT_DATA PYTHONWARNINGS=ignore::FutureWarning,ignore::UserWarning
+
+bin=.bench/venv/bin
+stamp=.bench/venv/.installed
+if ! [ "$stamp" -nt bench/requirements.txt ] || ! [ "$stamp" -nt bench/requirements-no-deps.txt ] \
+    || ! [ "$stamp" -nt pyproject.toml ] || ! [ "$stamp" -nt constraints.txt ]; then
+    echo "bench: installing the peers into .bench/venv"
+    test -x $bin/python || "${PYTHON:-python3}" -m venv .bench/venv
+    pip="$bin/python -m pip install -q --disable-pip-version-check"
+    $pip -c constraints.txt torch
+    $pip -c constraints.txt -r bench/requirements.txt
+    $pip --no-deps -r bench/requirements-no-deps.txt
+    $pip -c constraints.txt -e ".[sklearn,onnx]"
+    touch $stamp
+fi
+
+$bin/python bench/mnist.py
+for step in peers reference cheaper; do
+    if ! [ -e .bench/out/$step.json ]; then
+        $bin/python bench/$step.py
+    fi
+done
+$bin/python bench/results.py docs/results.md
+
+# Tests too long for `make test`; 5 means that there are none.
+.venv/bin/python -m pytest -m slow || test $? -eq 5

@@ -233,8 +233,8 @@ def reference() -> Iterable[str]:
     yield f"Aim: within {AIM_POINTS} points. {len(found) - len(outside)} of {len(found)} rows are within.\n"
     if len(outside) > len(weaker):
         yield (
-            f"In {len(outside) - len(weaker)} rows ours finds more than that beyond the reference. In L2 its step is the "
-            "steepest one inside the box of valid images, where the reference's loses length at the walls.\n"
+            f"In {len(outside) - len(weaker)} rows ours finds more than that beyond the reference. In L2 its step is "
+            "the steepest one inside the box of valid images, where the reference's loses length at the walls.\n"
         )
     for row in weaker:
         yield (
@@ -250,9 +250,9 @@ def cheaper() -> Iterable[str]:
         return
     yield "## Cheaper passes\n"
     yield (
-        "The attacks against a copy of the model that computes in another way; their points judged by the model itself. "
-        "*First* includes compilation. *Changed*: images whose answer under attack came out differently than with "
-        "eager float32.\n"
+        "The attacks against a copy of the model that computes in another way; their points are judged by the model "
+        "itself. *First* includes compilation. *Changed*: images whose answer under attack came out differently than "
+        "with eager float32.\n"
     )
     rows = [
         (

@@ -58,6 +58,41 @@ class Misleads(Reader):
         return super().forward(_Backwards.apply(x))
 
 
+class _Wrong(torch.autograd.Function):
+    """The gradient is noise that depends on nothing."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.sin(1e4 * torch.arange(gradient.numel(), dtype=gradient.dtype)).view_as(gradient)
+
+
+class PointsAnywhere(Reader):
+    """Its gradient is neither zero nor right."""
+
+    def forward(self, x):
+        return super().forward(_Wrong.apply(x))
+
+
+class RoundsWithResidue(Reader):
+    """Rounds its input, and adds a ripple too small to matter, whose gradient is all that is left."""
+
+    def forward(self, x):
+        ripple = 1e-6 * torch.sin(1e4 * x).flatten(1)[:, :10]
+        return super().forward(torch.round(x * 16) / 16) + ripple
+
+
+class NotANumber(Reader):
+    """Right on the 17 grey levels of the data, NaN off them."""
+
+    def forward(self, x):
+        off = ((x * 16 - torch.round(x * 16)).abs() > 1e-3).flatten(1).any(dim=1)
+        return torch.where(off[:, None], torch.nan, super().forward(x))
+
+
 class Saturates(Reader):
     """Logits scaled up until cross-entropy is exactly flat in float32; only losses that ignore scale see through."""
 
@@ -81,15 +116,9 @@ class Snaps(Reader):
         return torch.where((distance > 0.05)[:, None], recalled, super().forward(x))
 
 
-reader, rounds, randomises, breaks, misleads, snaps, saturates = (
-    Reader,
-    Rounds,
-    Randomises,
-    BreaksGradients,
-    Misleads,
-    Snaps,
-    Saturates,
-)
+reader, rounds, randomises, breaks = Reader, Rounds, Randomises, BreaksGradients
+misleads, anywhere, residue, snaps = Misleads, PointsAnywhere, RoundsWithResidue, Snaps
+saturates, not_a_number = Saturates, NotANumber
 
 
 @cache

@@ -278,3 +278,41 @@ def test_step_3_requirements_that_share_a_task_share_its_result(policy, tmp_path
         for part in ("measures", "outcomes", "curve", "signs", "work"):
             assert getattr(found, part) == getattr(alone, part)
     assert (first.verdict, second.verdict) == (Verdict.WITHSTOOD, Verdict.VIOLATED)
+
+
+def test_a_randomised_model_leaves_the_same_bytes_too(policy, tmp_path):
+    file = policy("randomises", take=40)
+    for name in ("once", "again"):
+        assess(file, tmp_path / name, suite=QUICK)
+    assert evidence_bytes(tmp_path / "once") == evidence_bytes(tmp_path / "again")
+
+
+def test_ctrl_c_says_how_to_go_on(write, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "redoubt",
+        "assess",
+        str(write(take=300)),
+        "-o",
+        str(tmp_path / "e"),
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not finished_tasks(tmp_path / "e") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command again" in said
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(write, tmp_path):
+    path = write()
+    path.write_text(path.read_text().replace(">= 0.2", ">= 0.0"))
+    command = [sys.executable, "-m", "redoubt", "assess", str(path), "-o", str(tmp_path / "e"), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.close()
+    assert process.wait(timeout=300) == 0

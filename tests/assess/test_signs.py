@@ -8,6 +8,7 @@ import pytest
 from digits import QUICK
 from redoubt.assess import assess
 from redoubt.attacks.evasion import EvasionAttack
+from redoubt.policy import read_policy
 from redoubt.records import Access, SignName, Verdict
 
 
@@ -17,8 +18,13 @@ def judged(policy, tmp_path, model, suite=QUICK, requirements=None):
     return requirement
 
 
-def requirement(within, bound):
-    return f"  - {{id: a, game: evasion, adversary: insider, within: {within}, require: robust_accuracy >= {bound}}}"
+def requirement(within, bound, only=""):
+    """A requirement on one line; `only` names the strategies."""
+    chosen = f", strategies: [{only}]" if only else ""
+    return (
+        "  - {id: a, game: evasion, adversary: insider, "
+        f"within: {within}, require: robust_accuracy >= {bound}{chosen}}}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,9 @@ def requirement(within, bound):
         ("rounds", {SignName.VANISHING_GRADIENTS, SignName.LOSS_DOES_NOT_GROW}),
         ("randomises", {SignName.UNSTABLE_OUTPUTS}),
         ("breaks", {SignName.NAN_GRADIENTS}),
-        ("misleads", {SignName.BLACK_BOX_BEATS_WHITE_BOX}),
+        ("anywhere", {SignName.GRADIENT_MISLEADS}),
+        ("residue", {SignName.GRADIENT_MISLEADS}),
+        ("misleads", {SignName.GRADIENT_MISLEADS, SignName.BLACK_BOX_BEATS_WHITE_BOX}),
         ("snaps", {SignName.RADIUS_DOES_NOT_HURT, SignName.VANISHING_GRADIENTS}),
     ],
 )
@@ -79,3 +87,56 @@ def test_a_strategy_that_breaks_leaves_the_verdict_open(policy, tmp_path):
     assert SignName.BROKEN_STRATEGY in {sign.name for sign in found.signs}
     assert found.verdict == Verdict.UNDECIDED
     assert "ZeroDivisionError" in next(outcome.broke for outcome in found.outcomes if outcome.strategy == "falls-over")
+
+
+@pytest.mark.parametrize("model", ["anywhere", "residue", "misleads"])
+@pytest.mark.parametrize("within", ["{norm: linf, radius: 0.1}", "{norm: l1, radius: 1.5}"])
+def test_a_wrong_gradient_is_found_out_without_any_black_box_strategy(policy, tmp_path, model, within):
+    file = policy(model, requirement(within, 0.05), passes=500)
+    (found,) = assess(file, tmp_path / "evidence", suite=QUICK[:2]).requirements
+    assert SignName.GRADIENT_MISLEADS in {sign.name for sign in found.signs}
+    assert found.verdict == Verdict.UNDECIDED
+
+
+def test_whom_nobody_attacked_has_not_withstood_anything(policy, tmp_path):
+    """A budget of one pass buys no gradient step."""
+    file = policy("reader", requirement("{norm: linf, radius: 0.5}", 0.2, "pgd, apgd-ce"), passes=1)
+    (found,) = assess(file, tmp_path / "evidence").requirements
+    assert SignName.NOT_PLAYED in {sign.name for sign in found.signs}
+    assert found.verdict == Verdict.UNDECIDED
+    assert sum(outcome.attacked for outcome in found.outcomes) == 0
+
+
+def test_a_strong_first_member_of_a_union_leaves_budget_for_the_others(policy, tmp_path):
+    """The first set fools nobody however long it is played; the second fools everybody at once."""
+    union = "{any_of: [{norm: linf, radius: 0.0001}, {norm: linf, radius: 0.5}]}"
+    (found,) = assess(policy("reader", requirement(union, 0.2), passes=300), tmp_path / "evidence").requirements
+    assert found.verdict == Verdict.VIOLATED
+    assert found.measures[0].successes == 0
+    assert max(example.work.passes for example in found.examples) <= 300
+
+
+def test_a_probe_that_beats_the_game_leaves_the_verdict_open(policy, tmp_path):
+    """Random search alone finds little where gradients find much."""
+    file = policy("reader", requirement("{norm: linf, radius: 0.08}", 0.2, "random"))
+    (found,) = assess(file, tmp_path / "evidence").requirements
+    assert SignName.PROBE_BEATS_GAME in {sign.name for sign in found.signs}
+    assert found.verdict == Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_healthy_union_raises_none_whatever_the_seed(policy, tmp_path, seed):
+    union = "{any_of: [{norm: linf, radius: 0.03}, {norm: l2, radius: 0.2}]}"
+    path = policy("reader", requirement(union, 0.2), take=40).path
+    path.write_text(path.read_text().replace("system:", f"seed: {seed}\nsystem:"))
+    (found,) = assess(read_policy(path), tmp_path / "evidence", suite=QUICK).requirements
+    assert found.signs == ()
+    assert found.unbounded is not None
+
+
+def test_an_answer_that_is_no_number_is_a_wrong_answer(policy, tmp_path):
+    """Of every class alike, also of class 0, which is what argmax makes of NaN."""
+    (found,) = assess(policy("not_a_number"), tmp_path / "evidence", suite=QUICK).requirements
+    assert found.verdict == Verdict.VIOLATED
+    assert found.measures[0].successes == 0
+    assert {example.perturbed for example in found.examples if example.clean == example.label} == {-1}

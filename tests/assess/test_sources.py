@@ -13,7 +13,7 @@ from digits import QUICK
 from planted import Reader, templates
 from redoubt.assess import assess
 from redoubt.policy import read_policy
-from redoubt.records import EndpointError
+from redoubt.records import EndpointError, SignName
 from v2_server import V2Server, tensor
 
 NOISE = """\
@@ -76,6 +76,8 @@ def test_sklearn_forest_by_query(judged, tmp_path):
     assert played(found) == {"square", "random"}
     assert found.work.backwards == 0
     assert found.measures[2].successes > 0
+    (sign,) = [sign for sign in found.signs if sign.name == SignName.GRADIENTS_OUT_OF_REACH]
+    assert "RandomForestClassifier" in sign.explanation
 
 
 def test_any_callable_by_query(judged):

@@ -9,7 +9,7 @@ import torch
 from redoubt.attacks.evasion import APGD, PGD, EvasionAttack, GridSearch, RandomSearch, Square, TargetedAPGD
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.perturb import L1Ball, L2Ball, LinfBall, Turn, Union
-from redoubt.records import Access
+from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
 
@@ -124,3 +124,18 @@ def test_conformance_finds_out_an_attack_that_cheats(attack, test):
     with pytest.raises((AssertionError, Exception)) as caught:
         getattr(case, test)()
     assert caught.type.__name__ in {"AssertionError", "BudgetExceeded", "AccessDenied"}
+
+
+@pytest.mark.parametrize("passes", [11, 21, 41])
+def test_pgd_crosses_the_set_also_in_the_few_steps_that_a_budget_buys(passes):
+    case = type("Case", (EvasionConformance,), {"attack": PGD(restarts=5), "within": LinfBall(0.08, 0.0, 1.0)})()
+    _, fooled, handle = case._run(budget=Budget(passes=passes))
+    assert fooled.all()
+    assert int(handle.meter.passes.max()) <= passes
+
+
+def test_square_shrinks_its_squares_within_the_queries_that_a_budget_buys():
+    few = type("Case", (EvasionConformance,), {"attack": Square(queries=5000)})()
+    fitted = type("Case", (EvasionConformance,), {"attack": Square(queries=60)})()
+    budget = Budget(queries=60)
+    assert torch.equal(few._run(budget=budget)[0], fitted._run(budget=budget)[0])

@@ -58,7 +58,15 @@ def test_a_training_that_was_killed_goes_on_and_ends_the_same(policy, tmp_path):
     assert rest.weights.read_bytes() == whole.weights.read_bytes()
 
 
-@pytest.mark.parametrize("damage", [lambda raw: raw[:-7], lambda raw: b"", lambda raw: b"x" * 100])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-7],
+        lambda raw: b"",
+        lambda raw: b"x" * 100,
+        lambda raw: raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:],
+    ],
+)
 def test_a_damaged_or_foreign_checkpoint_is_not_believed(policy, tmp_path, damage):
     file = policy(requirements=HARDEN.replace("epochs: 4", "epochs: 2"))
     harden(file, tmp_path / "hard")

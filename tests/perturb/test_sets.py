@@ -206,3 +206,15 @@ def test_everything_holds_any_input(kind):
     x, rng = images(0, -1.0, 1.0)
     other = torch.rand(x.shape, generator=rng) * 2 - 1
     assert whole.contains(x, other).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e-30, 1e-37])
+def test_l2_ascent_goes_the_whole_way_along_a_tiny_gradient(scale):
+    """As cross-entropy gives it on saturated logits."""
+    x, rng = images(0, 0.0, 1.0)
+    gradient = torch.randn(x.shape, generator=rng)
+    ball = L2Ball(0.5, 0.0, 1.0)
+    whole, tiny = (ball.ascend(x, x, g, 1.0) - x for g in (gradient, gradient * scale))
+    cosine = torch.nn.functional.cosine_similarity(whole.flatten(1), tiny.flatten(1))
+    assert (cosine > 0.999).all()
+    torch.testing.assert_close(ball.length(tiny), ball.length(whole), rtol=1e-3, atol=0)

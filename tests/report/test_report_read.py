@@ -175,3 +175,10 @@ def test_inputs_too_large_to_show_are_left_out(folder: Path) -> None:
     assert not any(read_folder(folder).pairs.values())
     written = write_reports(folder, "redoubt assess", {})
     assert "None is shown" in written["html"].read_text()
+
+
+def test_every_sign_has_its_advice() -> None:
+    from redoubt.records import SignName
+    from redoubt.report.words import SIGN_REMEDY
+
+    assert set(SIGN_REMEDY) == set(SignName)

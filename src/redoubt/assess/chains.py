@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from redoubt.assess.suite import Bout
 from redoubt.assess.task import Purpose, Result, Task
-from redoubt.records import Access, Adversary, Budget
+from redoubt.records import Access, Adversary
 
 EXAMPLES_PER_TASK = 250  # part of the claim: it decides which examples share a batch, so it is the same everywhere
 
@@ -35,16 +35,24 @@ def play_bouts(
     access: Access,
     seed: int,
 ) -> Chain:
-    """Every bout in turn, against whoever still stands, until the budget is spent."""
-    spent_passes = spent_queries = 0  # by the examples still standing, who have all been asked about equally often
+    """Every bout in turn, against whoever still stands.
+
+    The budget is each example's.  Of a union's members, each has an equal part kept for it, and what the earlier ones
+    leave over besides: else a strong first member would let no other be played.
+    """
+    members = list(dict.fromkeys(bout.within for bout in bouts))
     budget = adversary.budget
+    spent_passes = spent_queries = 0  # by the examples still standing, who have all been asked about equally often
     for bout in bouts:
-        left = Budget.model_construct(
-            passes=None if budget.passes is None else budget.passes - spent_passes,
-            queries=None if budget.queries is None else budget.queries - spent_queries,
+        later = len(members) - 1 - members.index(bout.within)
+        kept_passes, kept_queries = (
+            later * ((limit or 0) // len(members)) for limit in (budget.passes, budget.queries)
         )
-        if not rows or 0 in (left.passes, left.queries):
+        left = budget.after(spent_passes + kept_passes, spent_queries + kept_queries)
+        if not rows:
             return
+        if left is None:
+            continue
         result = yield Task(requirement, purpose, bout.attack, bout.within, access, rows, left, seed)
         standing = ~result.fooled
         rows = tuple(row for row, stands in zip(rows, standing.tolist(), strict=True) if stands)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from redoubt.assess.chains import Done
-from redoubt.assess.signs import RawPoint, find_signs
+from redoubt.assess.doubts import Doubts
+from redoubt.assess.signs import RawPoint, Trials, find_signs
 from redoubt.assess.suite import Bout
 from redoubt.games import conclude, evasion_measures, measured
 from redoubt.perturb import NormBall, PerturbationSet
@@ -57,7 +58,7 @@ def conclude_requirement(
     curve: Curve,
     clean: Tensor,
     y: Tensor,
-    unstable: float,
+    doubts: Doubts,
 ) -> Concluded:
     """Judge one requirement.
 
@@ -69,13 +70,14 @@ def conclude_requirement(
         curve: the probe's.
         clean: the model's answers to the unperturbed inputs, int64 `[N]`.
         y: true labels `[N]`.
-        unstable: share of examples with unstable answers.
+        doubts: what was seen of the model before anything was played.
     """
     examples, pictures = _examples(requirement.id, rounds, clean, y)
     robust = torch.tensor([example.robust for example in examples])
     raw, points, unbounded = _curve(curve, clean, y)
     measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y))
-    signs = find_signs(rounds, robust, raw, unbounded, unstable)
+    trials = Trials(tuple(rounds), within, robust, curve.played, tuple(raw), unbounded)
+    signs = find_signs(trials, doubts)
     verdict, reason = conclude(requirement.require, measures, signs)
     evidence = RequirementEvidence(
         id=requirement.id,
@@ -104,7 +106,7 @@ def _outcome(bout: Bout, rounds: Sequence[Done]) -> StrategyOutcome:
         strategy=bout.attack.name,
         parameters=bout.attack.parameters,
         within=str(bout.within),
-        attacked=sum(len(done.task.rows) for done in mine),
+        attacked=sum(int((done.result.meter.passes > 0).sum()) for done in mine),
         fooled=len(passes),
         work=sum((done.result.meter.work() for done in mine), Work()),
         passes_to_fool=float(passes.quantile(0.5)) if len(passes) else None,
@@ -160,7 +162,7 @@ def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tupl
     right = {row for row in curve.rows if clean[row] == y[row]}
 
     def fooled_in(within: PerturbationSet) -> set[int]:
-        mine = [done for done in curve.played if done.task.within == within]
+        mine = [done for done in curve.played if done.task.within in within.members]
         pairs = [pair for done in mine for pair in zip(done.task.rows, done.result.fooled.tolist(), strict=True)]
         return {row for row, fell in pairs if fell}
 
@@ -170,7 +172,7 @@ def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tupl
     for scale, within in curve.sets if right else ():
         here = fooled_in(within)
         fallen |= here
-        raw.append(RawPoint(scale, len(right - here), trials))
+        raw.append(RawPoint(scale, frozenset(right - here), trials))
         standing = measured("robust_accuracy", len(right - fallen), trials)
         points.append(CurvePoint(scale=scale, within=str(within), robust=standing))
     if curve.everything is None or not right:

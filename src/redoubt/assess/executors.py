@@ -1,11 +1,13 @@
 """Where tasks run: in this process, in several, or on Ray.  The results are the same bytes everywhere."""
 
+import importlib
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,18 +121,14 @@ class Processes:
         self._running: dict[Future[tuple[bytes, float]], Task] = {}
 
     def submit(self, task: Task) -> None:
-        self._running[self._pool.submit(_run_here, task)] = task
+        with _worker_died():
+            self._running[self._pool.submit(_run_here, task)] = task
 
     def finished(self) -> Finished:
         done = next(iter(wait(self._running, return_when=FIRST_COMPLETED).done))
         task = self._running.pop(done)
-        try:
+        with _worker_died():
             return Finished(task, *done.result())
-        except BrokenProcessPool:
-            raise Fault(
-                "a worker process died",
-                remedy="it may have run out of memory: try --workers 1; what is finished is kept",
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -139,22 +137,31 @@ class Processes:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _worker_died() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise Fault(
+            "a worker process died",
+            remedy="it may have run out of memory: try --workers 1; what is finished is kept",
+        ) from None
+
+
 class OnRay:
     """Tasks spread over the actors of a Ray cluster: the one at `RAY_ADDRESS`, or one started here.
 
     Every node needs this package, and the model's and the data's files at the same paths.
     """
 
-    def __init__(self, recipe: Recipe, workers: int) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise PolicyError("Ray is not installed", remedy="pip install 'redoubt[ray]'") from None
-        self._ray: Any = ray
+    def __init__(self, ray: Any, recipe: Recipe, workers: int) -> None:
+        self._ray = ray
         self._started = not ray.is_initialized()
         if self._started:
             ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
         actor = ray.remote(num_cpus=1)(_RayWorker)
+        # An actor that finds no processor never starts, and would wait for ever with its task.
+        workers = max(1, min(workers, int(ray.cluster_resources().get("CPU", 1))))
         self._idle: deque[Any] = deque(actor.remote(recipe) for _ in range(workers))
         self._waiting: deque[Task] = deque()
         self._running: dict[Any, tuple[Task, Any]] = {}
@@ -191,21 +198,25 @@ class OnRay:
 
 class _RayWorker:
     def __init__(self, recipe: Recipe) -> None:
-        self._system = recipe.open()
+        _work_on(recipe)
 
     def run(self, task: Task) -> tuple[bytes, float]:
-        return _timed(self._system, task)
+        return _run_here(task)
 
 
 def executor_for(on: str, workers: int, system: System, base: Path) -> Callable[[], Executor]:
     """How to start the executor of that name.
 
     Raises:
-        PolicyError: there is no such executor.
+        PolicyError: there is no such executor, or it is not installed.
     """
     recipe = Recipe(system.policy, base, system.device, system.run)
     if on == "ray":
-        return lambda: OnRay(recipe, workers)
+        try:
+            ray = importlib.import_module("ray")
+        except ImportError:
+            raise PolicyError("Ray is not installed", remedy="pip install 'redoubt[ray]'") from None
+        return lambda: OnRay(ray, recipe, workers)
     if on != "local":
         raise PolicyError(f"unknown executor '{on}'", remedy="write --on local or --on ray")
     return (lambda: InProcess(system)) if workers == 1 else (lambda: Processes(recipe, workers))

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from torch import Tensor
+import torch
+from torch import Generator, Tensor
 
 from redoubt.assess.chains import Chain, Done, play_bouts, split
+from redoubt.assess.doubts import Doubts, doubts_of
 from redoubt.assess.suite import Bout, choose, probes_for
 from redoubt.assess.system import System
 from redoubt.assess.task import Purpose
@@ -33,6 +35,7 @@ class Plan:
     curve_sets: tuple[tuple[float, PerturbationSet], ...]
     everything: PerturbationSet | None
     chains: list[ChainOf]
+    doubts: Doubts
     rounds: list[Done] = field(default_factory=list)
     curve: list[Done] = field(default_factory=list)
 
@@ -70,16 +73,17 @@ def make_plan(
         ]
 
     chains = chains_of("game", bouts, right)
-    curve_rows = _evenly(len(system.data), CURVE_EXAMPLES)
+    curve_rows = _some(len(system.data), CURVE_EXAMPLES, seed)
     curve_right = sorted(set(curve_rows) & set(right))
     sets = tuple((scale, within.scaled(scale)) for scale in CURVE_SCALES)
     # Who searches by queries alone may fail in a large set for want of queries, which says nothing of gradients.
     everything = within.everything() if access >= Access.GRADIENTS else None
     for part in [part for _, part in sets] + ([everything] if everything else []):
         chains += chains_of("curve", probes_for(part, access), curve_right)
-    return Plan(requirement, within, bouts, curve_rows, sets, everything, chains)
+    doubts = doubts_of(system, within, curve_right, adversary.access >= Access.GRADIENTS)
+    return Plan(requirement, within, bouts, curve_rows, sets, everything, chains, doubts)
 
 
-def _evenly(size: int, most: int) -> tuple[int, ...]:
-    """At most that many rows, evenly spaced."""
-    return tuple(sorted({i * size // min(size, most) for i in range(min(size, most))}))
+def _some(size: int, most: int, seed: int) -> tuple[int, ...]:
+    """At most that many rows, drawn at random: evenly spaced ones would miss classes of data in a regular order."""
+    return tuple(torch.randperm(size, generator=Generator().manual_seed(seed))[:most].sort().values.tolist())

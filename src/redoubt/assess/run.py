@@ -9,16 +9,13 @@ The order of steps, which the tests' names repeat:
 5. write     evidence, pictures and timings
 """
 
-import contextlib
 import datetime
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from redoubt import __version__
@@ -28,12 +25,12 @@ from redoubt.assess.executors import executor_for
 from redoubt.assess.plan import Plan, make_plan
 from redoubt.assess.store import TaskStore
 from redoubt.assess.suite import STANDARD
-from redoubt.assess.system import System, answers, open_system, unstable
+from redoubt.assess.system import System, answers, open_system, versions
 from redoubt.attacks.evasion import EvasionAttack
-from redoubt.models.storage import write_atomically
 from redoubt.policy import PolicyFile
 from redoubt.records import Evidence, PolicyError, RequirementEvidence, canonical_json
 from redoubt.records.canonical import Json
+from redoubt.storage import write_atomically
 
 
 def assess(
@@ -70,7 +67,6 @@ def assess(
 
     system = open_system(file.policy, file.base, file.place, device)
     clean = answers(system, file.place)
-    wobble = unstable(system)
 
     plans = [make_plan(requirement, system, clean, suite, file) for requirement in file.policy.requirements]
     for plan in plans:
@@ -82,7 +78,7 @@ def assess(
     clock = Stopwatch()
     execute(plans, system, store, start, progress, clock)
 
-    concluded = [_conclude(plan, system, clean, wobble) for plan in plans]
+    concluded = [_conclude(plan, system, clean) for plan in plans]
     evidence = _evidence(system, [item.evidence for item in concluded])
     write_atomically(folder / "examples.safetensors", _pictures(concluded, system))
     timings: Json = {"machine": _machine(), "started": started, "seconds": clock.seconds}
@@ -94,11 +90,13 @@ def assess(
 # ── conclude and write ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _conclude(plan: Plan, system: System, clean: Tensor, wobble: float) -> Concluded:
+def _conclude(plan: Plan, system: System, clean: Tensor) -> Concluded:
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
     curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), plan.everything)
-    return conclude_requirement(plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data.y, wobble)
+    return conclude_requirement(
+        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data.y, plan.doubts
+    )
 
 
 def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Evidence:
@@ -108,7 +106,7 @@ def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Ev
         system=policy.system,
         seed=policy.seed,
         digests=system.digests,
-        versions=_versions(),
+        versions=versions(),
         model=policy.model.source,
         data=policy.data.test.source,
         classes=tuple(face.name_of(label) for label in range(face.classes)),
@@ -126,15 +124,6 @@ def _pictures(concluded: Sequence[Concluded], system: System) -> bytes:
             tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].clone()
     content: bytes = safetensors.torch.save(tensors)
     return content
-
-
-def _versions() -> dict[str, str]:
-    """Of the libraries that did the arithmetic, as far as they are installed."""
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for name in ("numpy", "scipy", "onnxruntime", "scikit-learn"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _machine() -> str:

@@ -12,51 +12,121 @@ import torch
 from torch import Tensor
 
 from redoubt.assess.chains import Done
-from redoubt.perturb import NormBall
+from redoubt.assess.doubts import Doubts
+from redoubt.perturb import NormBall, PerturbationSet
 from redoubt.records import Access, Measured, Sign, SignName
 
 VANISHED_SHARE = 0.05  # of the standing examples, whose gradient was zero in most steps of every gradient strategy
 NAN_SHARE = 0.05  # of the attacked examples, whose gradient was not finite at least once
 FLAT_SHARE = 0.10  # of the standing examples, whose loss never rose in any gradient strategy
 FLAT_GROWTH = 1e-4  # relative growth of a loss that counts as none
+MISLED_SHARE = 0.10  # of a few examples, where steps along the gradient seldom raise the loss
 BLACK_BOX_SHARE = 0.01  # of the examples attacked with gradients, fooled afterwards without
 UNBOUNDED_SHARE = 0.10  # of all examples, still standing when every input is allowed
 NOT_MONOTONE = 0.03  # by how much robust accuracy may rise with the radius by chance
+PROBE_SHARE = 0.02  # of the examples of the curve, fooled by the quick probe in the set itself but not in the game
+FEW = 3  # examples: fewer are chance, whatever their share
 
 
 @dataclass(frozen=True)
 class RawPoint:
-    """One point of the curve as one probe found it on its own: how many of `trials` stand in that set."""
+    """One point of the curve as its probes found it on their own: the rows that stand in that set, of `trials`."""
 
     scale: float
-    standing: int
+    standing: frozenset[int]
     trials: int
 
 
-def find_signs(
-    rounds: Sequence[Done],
-    robust: Tensor,
-    curve: Sequence[RawPoint],
-    unbounded: Measured | None,
-    unstable: float,
-) -> tuple[Sign, ...]:
-    """All signs that these rounds raise.
+@dataclass(frozen=True)
+class Trials:
+    """All that was played for one requirement.
 
-    Args:
+    Attributes:
         rounds: the game's finished tasks, in the order in which they were played on each example.
+        within: the requirement's set.
         robust: bool `[N]`, the examples still standing in the end.
+        probes: the curve's finished tasks.
         curve: points of growing scale.
         unbounded: robust accuracy when every input is allowed, if it was probed.
-        unstable: share of clean examples whose answers differ between two identical queries.
     """
+
+    rounds: tuple[Done, ...]
+    within: PerturbationSet
+    robust: Tensor
+    probes: tuple[Done, ...]
+    curve: tuple[RawPoint, ...]
+    unbounded: Measured | None
+
+
+def find_signs(trials: Trials, doubts: Doubts) -> tuple[Sign, ...]:
+    """All signs that these trials, and the doubts about the model, raise."""
     found = [
-        _unstable(unstable),
-        _broken(rounds),
-        *_gradients(rounds, robust),
-        _black_box(rounds),
-        _radius(curve, unbounded),
+        _unstable(doubts.unstable),
+        _misled(doubts.misled),
+        _out_of_reach(doubts.out_of_reach),
+        _broken((*trials.rounds, *trials.probes)),
+        _not_played(trials),
+        *_gradients(trials.rounds, trials.robust),
+        _black_box(trials.rounds),
+        _probe_beats_game(trials),
+        _radius(trials.curve, trials.unbounded),
     ]
     return tuple(sign for sign in found if sign is not None)
+
+
+def _misled(share: float | None) -> Sign | None:
+    if share is None or share < MISLED_SHARE:
+        return None
+    return Sign(
+        name=SignName.GRADIENT_MISLEADS,
+        explanation=f"On {share:.0%} of the examples looked at, a short step along the gradient seldom raised the "
+        "loss: what the model gives as its gradient is not one.",
+    )
+
+
+def _out_of_reach(why: str | None) -> Sign | None:
+    if why is None:
+        return None
+    return Sign(
+        name=SignName.GRADIENTS_OUT_OF_REACH,
+        explanation=f"The adversary knows the weights, but no attack that uses gradients could be played: {why}.",
+    )
+
+
+def _not_played(trials: Trials) -> Sign | None:
+    """Examples that stand because nobody spent a pass on them in some member of the set."""
+    for member in trials.within.members:
+        spent = torch.zeros(len(trials.robust), dtype=torch.int64)
+        for done in trials.rounds:
+            if done.task.within == member:
+                spent[torch.tensor(done.task.rows)] += done.result.meter.passes
+        left_out = int((trials.robust & (spent == 0)).sum())
+        if left_out:
+            return Sign(
+                name=SignName.NOT_PLAYED,
+                explanation=f"{left_out} of the examples that still stand were never attacked within {member}: "
+                "the budget does not buy one step of any strategy there.",
+            )
+    return None
+
+
+def _probe_beats_game(trials: Trials) -> Sign | None:
+    """The gradient probe at the requirement's own radius moves in the very set that the game was played in.
+
+    Probes without gradients are left out: two searches by chance find different examples.
+    """
+    point = next((point for point in trials.curve if point.scale == 1.0), None)
+    if point is None:
+        return None
+    probed = {row for done in trials.probes if done.task.attack.needs >= Access.GRADIENTS for row in done.task.rows}
+    missed = sum(bool(trials.robust[row]) for row in probed - point.standing)
+    if missed < max(FEW, PROBE_SHARE * point.trials):
+        return None
+    return Sign(
+        name=SignName.PROBE_BEATS_GAME,
+        explanation=f"A quick probe in the same set fooled {missed} of {point.trials} examples that the strategies of "
+        "the game left standing: they are too few, or their budget is too small.",
+    )
 
 
 def _unstable(share: float) -> Sign | None:
@@ -149,14 +219,14 @@ def _black_box(rounds: Sequence[Done]) -> Sign | None:
 
 def _radius(curve: Sequence[RawPoint], unbounded: Measured | None) -> Sign | None:
     for small, large in pairwise(curve):
-        rise = large.standing / large.trials - small.standing / small.trials
-        if rise > NOT_MONOTONE:
+        more = len(large.standing) - len(small.standing)
+        if more >= max(FEW, NOT_MONOTONE * large.trials):
             return Sign(
                 name=SignName.RADIUS_DOES_NOT_HURT,
-                explanation=f"{large.scale:g} times the radius left {rise:.1%} more examples standing than "
-                f"{small.scale:g} times: a larger set must not be easier to defend.",
+                explanation=f"{large.scale:g} times the radius left {more} of {large.trials} examples more standing "
+                f"than {small.scale:g} times: a larger set must not be easier to defend.",
             )
-    if unbounded is not None and unbounded.value > UNBOUNDED_SHARE:
+    if unbounded is not None and unbounded.successes >= max(FEW, UNBOUNDED_SHARE * unbounded.trials):
         return Sign(
             name=SignName.RADIUS_DOES_NOT_HURT,
             explanation=f"With every input allowed, {unbounded.value:.0%} of the examples still stand: "

@@ -2,9 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from redoubt.models.storage import write_atomically
+from redoubt.records import Place, StorageError
+from redoubt.storage import write_atomically
 
 _NAME = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{64})\.safetensors")
 
@@ -18,7 +21,8 @@ class TaskStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "tasks"
-        files = self._folder.iterdir() if self._folder.is_dir() else ()
+        with _readable(self._folder):
+            files = list(self._folder.iterdir()) if self._folder.is_dir() else []
         self._known = {match[1]: file for file in files if (match := _NAME.fullmatch(file.name))}
 
     def get(self, key: str) -> bytes | None:
@@ -26,11 +30,12 @@ class TaskStore:
         file = self._known.get(key)
         if file is None:
             return None
-        content = file.read_bytes() if file.is_file() else b""
-        if file.name == _file_name(key, content):
-            return content
-        del self._known[key]
-        file.unlink(missing_ok=True)
+        with _readable(file):
+            content = file.read_bytes() if file.is_file() else b""
+            if file.name == _file_name(key, content):
+                return content
+            del self._known[key]
+            file.unlink(missing_ok=True)
         return None
 
     def put(self, key: str, content: bytes) -> None:
@@ -42,6 +47,16 @@ class TaskStore:
         file = self._folder / _file_name(key, content)
         write_atomically(file, content)
         self._known[key] = file
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot be read: {error.strerror or error}", Place(str(path)), remedy="choose another folder with --output"
+        ) from error
 
 
 def _file_name(key: str, content: bytes) -> str:

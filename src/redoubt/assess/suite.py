@@ -58,10 +58,13 @@ def choose(
 
 
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
-    """The quick strategies for the curve over radii: what finds most at few passes and the access allows."""
-    square = Square(queries=300)
-    if access >= Access.GRADIENTS and not isinstance(within, Turn):
+    """The quick strategies for the curve over radii: for each member, what finds most at few passes."""
+    return tuple(Bout(attack, member) for member in within.members for attack in _probes(member, access))
+
+
+def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
+    if access >= Access.GRADIENTS and not isinstance(member, Turn):
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
-        return Bout(APGD("ce", steps=20), within), Bout(APGD("dlr", steps=20), within)
-    fits = access >= Access.SCORES and square.refuses(within) is None
-    return (Bout(square if fits else RandomSearch(samples=50), within),)
+        return APGD("ce", steps=20), APGD("dlr", steps=20)
+    square = Square(queries=300)
+    return (square if access >= Access.SCORES and square.refuses(member) is None else RandomSearch(samples=50),)

@@ -2,9 +2,11 @@
 
 import contextlib
 import hashlib
+import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -40,8 +42,8 @@ class System:
 
     @property
     def run(self) -> str:
-        """Digest of all that a task's result depends on besides the task: model, data and code."""
-        return digest([self.digests.model, self.digests.data, self.digests.code, torch.__version__, self.device])
+        """Digest of all that a task's result depends on besides the task."""
+        return digest([self.digests.model, self.digests.data, self.digests.code, versions(), self.device])
 
 
 def open_system(policy: Policy, base: Path, locate: Locate, device: str = "cpu") -> System:
@@ -73,7 +75,7 @@ def answers(system: System, locate: Locate) -> Tensor:
     examine(system.model, x[:_BATCH].to(system.device), system.policy.model.outputs, lambda *k: locate("model", *k))
     labels = []
     for begin in range(0, len(x), _BATCH):
-        with one_thread():
+        with repeatable(begin):
             answer = system.model.query(x[begin : begin + _BATCH].to(system.device))
         if answer.scores is not None and not (finite := torch.isfinite(answer.scores).all(dim=1)).all():
             row = begin + int((~finite).nonzero()[0])
@@ -91,18 +93,35 @@ def answers(system: System, locate: Locate) -> Tensor:
 
 def unstable(system: System) -> float:
     """Share of a first batch whose answers differ between two identical queries."""
-    return unstable_share(system.model, system.data.x[:_BATCH].to(system.device))
+    with repeatable(0):
+        return unstable_share(system.model, system.data.x[:_BATCH].to(system.device))
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: the number of threads changes the last bits of sums, and with them the evidence."""
+def repeatable(seed: int) -> Iterator[None]:
+    """Make what is computed inside the same bytes every time.
+
+    On one thread, since the number of threads changes the last bits of sums; and with torch's own random numbers
+    seeded, since a model may draw from them.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries that do the arithmetic, as far as they are installed."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for name in ("numpy", "scipy", "onnxruntime", "scikit-learn"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @cache

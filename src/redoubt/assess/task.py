@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from redoubt.assess.system import System, one_thread
+from redoubt.assess.system import System, repeatable
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.games import play_round
 from redoubt.models.meter import Meter
@@ -114,11 +114,12 @@ class Result:
 
 
 def run_task(system: System, task: Task) -> Result:
-    """Play the task, on one thread."""
+    """Play the task."""
     rows = torch.tensor(task.rows)
     x, y = system.data.x[rows].to(system.device), system.data.y[rows].to(system.device)
-    with one_thread():
-        played = play_round(system.model, task.attack, x, y, task.within, task.access, task.budget, task.generator())
+    rng = task.generator()
+    with repeatable(rng.initial_seed()):
+        played = play_round(system.model, task.attack, x, y, task.within, task.access, task.budget, rng)
     return Result(
         played.fooled.cpu(),
         played.answers.cpu(),

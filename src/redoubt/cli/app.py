@@ -1,5 +1,6 @@
 """The command line: one Typer app, and the one place where errors become exit codes."""
 
+import os
 import sys
 
 import typer
@@ -8,8 +9,19 @@ from rich.console import Console
 from redoubt import __version__
 from redoubt.records import Fault, RedoubtError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Terminal(Console):
+    """A console whose reader may go away: the command still ends with its own exit code."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+out = _Terminal(highlight=False)
+err = _Terminal(stderr=True, highlight=False)
+
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 app = typer.Typer(
     name="redoubt",
@@ -50,13 +62,12 @@ def run() -> int:
     except typer.TyperException as error:  # a wrong argument
         err.print(f"error: {error.format_message()}\n  remedy: see redoubt --help", markup=False, soft_wrap=True)
         return 3
-    except KeyboardInterrupt:
-        err.print("interrupted; run the same command again to go on where it stopped")
-        return 130
     except Exception as error:  # the wall: whatever else comes up is ours
         err.print_exception()
         err.print(f"error: {Fault(f'{type(error).__name__}: {error}', remedy='please report this')}", markup=False)
         return Fault.exit_code
+    if code == _INTERRUPTED:
+        err.print("interrupted; run the same command again to go on where it stopped")
     return code if isinstance(code, int) else 0
 
 

@@ -31,6 +31,7 @@ def assess_and_report(file: PolicyFile, folder: Path, *, on: str, workers: int, 
     # Torch takes seconds to import: only the commands that compute wait for it.
     from redoubt.assess import assess as run_assessment
     from redoubt.report import verdict_table, write_reports
+    from redoubt.report.words import one_line
 
     with Bars() as bars:
         evidence = run_assessment(file, folder, on=on, workers=workers, device=device, progress=bars)
@@ -38,7 +39,9 @@ def assess_and_report(file: PolicyFile, folder: Path, *, on: str, workers: int, 
     written = write_reports(folder, command, places)
     out.print(verdict_table(evidence))
     for requirement in evidence.requirements:
-        out.print(f"[bold]{requirement.id}[/bold] {requirement.verdict}: {requirement.reason}", soft_wrap=True)
+        out.print(
+            f"{requirement.id} {requirement.verdict}: {one_line(requirement.reason)}", markup=False, soft_wrap=True
+        )
     out.print()
     for kind, path in written.items():
         out.print(f"{kind:<12} {path}", markup=False, soft_wrap=True)

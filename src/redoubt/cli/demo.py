@@ -13,6 +13,7 @@ from redoubt.cli.assess import assess_and_report, default_folder
 from redoubt.cli.harden import harden_and_write
 from redoubt.policy import PolicyFile, explain, read_policy
 from redoubt.records import Evidence
+from redoubt.storage import write_atomically
 
 
 @app.command()
@@ -31,9 +32,8 @@ def demo(
     from redoubt.models.base import Face
 
     begin, count = time.monotonic(), workers or os.cpu_count() or 1
-    folder.mkdir(parents=True, exist_ok=True)
     for name in ("digits_model.py", "digits.yaml"):
-        (folder / name).write_text(resources.files("redoubt.cli.demo_files").joinpath(name).read_text())
+        write_atomically(folder / name, resources.files("redoubt.cli.demo_files").joinpath(name).read_bytes())
     file = read_policy(folder / "digits.yaml")
 
     _say(1, f"A policy: {file.path}", f"redoubt check {file.path}")

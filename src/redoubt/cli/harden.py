@@ -22,7 +22,7 @@ def harden_and_write(file: PolicyFile, folder: Path, device: str) -> Path:
     """Harden with a line per epoch, and write a policy for the hardened model beside the first one."""
     # Torch takes seconds to import: only the commands that compute wait for it.
     from redoubt.harden import harden as run_hardening
-    from redoubt.models.storage import write_atomically
+    from redoubt.storage import write_atomically
 
     def heard(epoch: "Epoch", of: int) -> None:
         err.print(

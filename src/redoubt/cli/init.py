@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from redoubt.cli.app import app, out
-from redoubt.cli.writing import write_text
 from redoubt.policy import draft, parse_policy
 from redoubt.policy.draft import CHANGE
 from redoubt.records import PolicyError
+from redoubt.storage import write_atomically
 
 
 @app.command()
@@ -39,7 +39,7 @@ def init(
         notes=sketch.notes,
     )
     parse_policy(text.encode(errors="replace"), output)
-    write_text(output, text, replace=force)
+    write_atomically(output, text.encode(), replace=force)
     out.print(f"wrote {output}", markup=False, soft_wrap=True)
     left = [number for number, line in enumerate(text.splitlines(), start=1) if CHANGE in line]
     out.print(f"complete it where it says {CHANGE}: lines {', '.join(map(str, left))}; then: redoubt check {output}")

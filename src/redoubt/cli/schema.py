@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from redoubt.cli.app import app, out
-from redoubt.cli.writing import write_text
 from redoubt.policy import schema_text
+from redoubt.storage import write_atomically
 
 
 @app.command()
@@ -21,5 +21,5 @@ def schema(
     if output is None:
         out.print(text, markup=False, soft_wrap=True, end="")
         return
-    write_text(output, text, replace=True)
+    write_atomically(output, text.encode())
     out.print(f"wrote {output}", markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.models.base import Model
 from redoubt.models.meter import Meter, Metered
 from redoubt.perturb.base import PerturbationSet
-from redoubt.records import Access, Budget, Fault, ModelError
+from redoubt.records import Access, Budget, Fault
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def play_round(
 ) -> Round:
     """One strategy's turn against inputs that the model answers rightly.
 
-    A strategy that breaks off with an error loses its proposals but not the game: the round says why it broke.  Only an
-    endpoint that stops answering ends the game: that is not the strategy's doing, and another run can go on from there.
+    A strategy that breaks off with an error loses its proposals but not the game: the round says why it broke.  What is
+    not its doing ends the game: a model or an endpoint that fails, memory that runs out.  Another run can go on there.
 
     Args:
         model: the system under assessment.
@@ -76,7 +76,9 @@ def play_round(
         if not torch.isfinite(proposed).all():
             raise Fault(f"{attack.name} proposed points that are not finite")
         point = proposed
-    except (Fault, ModelError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (Fault, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
         broke = f"{type(error).__name__}: {error}"
     point = within.project(x, point)
     perturbed = within.render(x, point).detach()
@@ -95,18 +97,22 @@ def play(
     budget: Budget | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Play strategies in turn, in memory, against whoever still stands; for notebooks and tests.
+    """Play strategies in turn, in memory, against whoever still stands and within one budget; for notebooks and
+    tests.
 
     Returns:
         bool `[N]`: the model's answer was right and no strategy brought it to a wrong one.
     """
     robust = model.query(x).labels == y
-    budget = budget or Budget()
+    passes = queries = 0
     for number, attack in enumerate(strategies):
         rows = robust.nonzero().squeeze(1)
-        if len(rows) == 0:
+        left = (budget or Budget()).after(passes, queries)
+        if len(rows) == 0 or left is None:
             break
         rng = torch.Generator().manual_seed(seed + number)
-        played = play_round(model, attack, x[rows], y[rows], within, access, budget, rng)
+        played = play_round(model, attack, x[rows], y[rows], within, access, left, rng)
         robust[rows[played.fooled]] = False
+        passes += int(played.meter.passes.max())
+        queries += int(played.meter.queries.max())
     return robust

@@ -21,6 +21,11 @@ def conclude(bound: Bound, measures: Sequence[Measured], signs: Sequence[Sign]) 
     at_least = bound.sense == ">="
     if high < bound.value if at_least else low > bound.value:
         return Verdict.VIOLATED, f"{figure}; the policy requires {bound.sense} {bound.value:.1%}."
+    if bound.value == (1.0 if at_least else 0.0):
+        return Verdict.UNDECIDED, (
+            f"{figure}; no number of examples shows {bound.sense} {bound.value:.0%}. "
+            f"Require {'99.9 %' if at_least else '0.1 %'}, say, and take enough examples for it."
+        )
     if low < bound.value if at_least else high > bound.value:
         return Verdict.UNDECIDED, (
             f"{figure}, and the bound {bound.sense} {bound.value:.1%} lies inside the interval: "

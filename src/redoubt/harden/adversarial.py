@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from redoubt.data import Dataset
 from redoubt.models import TorchModel
 from redoubt.perturb import PerturbationSet
-from redoubt.records import HardenRecipe
+from redoubt.records import HardenRecipe, ModelError
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ def train(
         recipe: epochs, steps, batch, learning rate, warm-up.
         seed: the policy's.
         first_epoch: where to go on, from 1.
+
+    Raises:
+        ModelError: the loss is not finite.
     """
     module = model.module
     for number in range(first_epoch, recipe.epochs + 1):
@@ -68,12 +71,19 @@ def train(
             torch.manual_seed(seed * 1_000_003 + number)  # for dropout and its like
             for at in range(0, len(data), recipe.batch):
                 rows = order[at : at + recipe.batch]
+                if at and len(rows) == 1:
+                    continue  # batch normalisation cannot train on one example
                 done = (number - 1 + at / len(data)) / recipe.epochs
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
                 loss = _step(model, optimizer, data.x[rows], data.y[rows], part, recipe, rng)
                 total += loss * len(rows)
         module.eval().requires_grad_(False)
+        if not math.isfinite(total):
+            raise ModelError(
+                f"training broke down: the loss of epoch {number} is not finite",
+                remedy="lower `learning_rate`, or raise `warmup`, under `harden` in the policy",
+            )
         clean, robust = _watch(model, held_out, within, recipe, rng)
         yield Epoch(number, total / len(data), clean, robust)
 

@@ -1,5 +1,6 @@
 """Where training stood after an epoch, as a safetensors file: weights, optimiser state and history."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from redoubt.harden.adversarial import Epoch
-from redoubt.models.storage import write_atomically
+from redoubt.storage import write_atomically
 
 
 def save(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
@@ -29,10 +30,11 @@ def save(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optim
     tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-    metadata = {"claim": claim, "history": json.dumps([asdict(epoch) for epoch in history])}
     # A copy of each: tensors that share memory would be refused.
-    content = safetensors.torch.save({name: value.detach().cpu().clone() for name, value in tensors.items()}, metadata)
-    write_atomically(path, content)
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    told = json.dumps([asdict(epoch) for epoch in history])
+    metadata = {"claim": claim, "history": told, "digest": _digest(copies, told)}
+    write_atomically(path, safetensors.torch.save(copies, metadata))
 
 
 def load(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
@@ -46,6 +48,8 @@ def load(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optim
             if metadata.get("claim") != claim:
                 return []
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["digest"] != _digest(tensors, metadata["history"]):
+            return []
         history = [Epoch(**epoch) for epoch in json.loads(metadata["history"])]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
@@ -58,3 +62,11 @@ def load(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optim
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         return []
     return history
+
+
+def _digest(tensors: dict[str, Tensor], history: str) -> str:
+    total = hashlib.sha256(history.encode())
+    for name, value in sorted(tensors.items()):
+        total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return total.hexdigest()

@@ -13,10 +13,10 @@ from redoubt.data import Dataset, load_data
 from redoubt.harden import checkpoint
 from redoubt.harden.adversarial import Epoch, train
 from redoubt.models import TorchModel, load_model
-from redoubt.models.storage import write_atomically
 from redoubt.perturb import build_set
 from redoubt.policy import PolicyFile
 from redoubt.records import ModelError, PolicyError, digest
+from redoubt.storage import write_atomically
 
 _HELD_OUT = 1000  # at most, and at most a tenth of the training data
 

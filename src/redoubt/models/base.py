@@ -41,7 +41,7 @@ class Answer:
     """What a model says to B inputs.
 
     Attributes:
-        labels: int64 `[B]`; -1 where the model refused.
+        labels: int64 `[B]`; -1 where the model refused, or answered NaN, which is no class and so a wrong answer.
         scores: float32 `[B, K]` logits or log-probabilities, or None if only labels are shown.
         refused: bool `[B]`.
         reasons: for each refused row, why.
@@ -77,7 +77,8 @@ class Model(abc.ABC):
         with torch.no_grad():
             scores = self._scores(x)
         self._check_scores(x, scores)
-        return Answer(scores.argmax(dim=1), scores, torch.zeros(len(x), dtype=torch.bool, device=x.device))
+        labels = torch.where(scores.isnan().any(dim=1), -1, scores.argmax(dim=1))
+        return Answer(labels, scores, torch.zeros(len(x), dtype=torch.bool, device=x.device))
 
     @abc.abstractmethod
     def _scores(self, x: Tensor) -> Tensor:

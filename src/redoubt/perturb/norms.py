@@ -158,6 +158,8 @@ class L2Ball(NormBall):
         # argmax g.d with |d| <= length in the box is d = clip(t g): coordinates at the wall are fixed, the rest share
         # what length is left. Each round fixes more of them, so this ends; what a stop leaves unspent is little.
         low, high = self.low - x, self.high - x
+        largest = gradient.abs().flatten(1).amax(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
+        gradient = gradient / _rows(largest, x)  # or the squares of a tiny gradient would underflow
         free = gradient != 0
         move = torch.zeros_like(x)
         for _ in range(12):

@@ -82,6 +82,9 @@ class Union(PerturbationSet):
     def scaled(self, factor: float) -> Self:
         return replace(self, parts=tuple(part.scaled(factor) for part in self.parts))
 
+    def everything(self) -> PerturbationSet | None:
+        return next((whole for part in self.parts if (whole := part.everything())), None)
+
     @property
     def members(self) -> tuple[PerturbationSet, ...]:
         return self.parts

@@ -68,6 +68,10 @@ class SignName(enum.StrEnum):
     LOSS_DOES_NOT_GROW = "loss-does-not-grow"
     UNSTABLE_OUTPUTS = "unstable-outputs"
     BROKEN_STRATEGY = "broken-strategy"
+    GRADIENT_MISLEADS = "gradient-misleads"
+    PROBE_BEATS_GAME = "probe-beats-game"
+    NOT_PLAYED = "not-played"
+    GRADIENTS_OUT_OF_REACH = "gradients-out-of-reach"
 
 
 class Sign(Record):

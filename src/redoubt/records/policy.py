@@ -150,6 +150,18 @@ class Budget(Record):
         default=None, description="Queries to the model's public face, per input."
     )
 
+    def after(self, passes: int, queries: int) -> "Budget | None":
+        """What is left after so much is spent; None if nothing is.
+
+        >>> Budget(passes=100).after(passes=60, queries=10)
+        Budget(passes=40, queries=None)
+        """
+        left = (
+            None if self.passes is None else self.passes - passes,
+            None if self.queries is None else self.queries - queries,
+        )
+        return None if any(n is not None and n <= 0 for n in left) else Budget(passes=left[0], queries=left[1])
+
 
 class Adversary(Record):
     """What an adversary knows, sees and can afford."""

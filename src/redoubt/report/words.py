@@ -205,4 +205,10 @@ SIGN_REMEDY = {
     "the average over it: one lucky answer is not robustness.",
     SignName.BROKEN_STRATEGY: "Mend what the strategy's message names, or choose strategies that fit this model, and "
     "assess again.",
+    SignName.GRADIENT_MISLEADS: "Look for a backward pass of its own, for noise or for rounding in the model, and "
+    "assess the model without that part too.",
+    SignName.PROBE_BEATS_GAME: "Leave `strategies` out of the requirement, or give the adversary more passes.",
+    SignName.NOT_PLAYED: "Give the adversary a budget that buys some steps of a strategy in every part of the set.",
+    SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
+    "only asks it.",
 }

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from redoubt.models.storage import write_atomically
 from redoubt.records import Place
 from redoubt.report.junit import render_junit
 from redoubt.report.model_index import render_model_index
 from redoubt.report.page import render_page
 from redoubt.report.read import read_folder
 from redoubt.report.sarif import render_sarif
+from redoubt.storage import write_atomically
 
 
 def write_reports(folder: Path, command: str, places: dict[str, Place]) -> dict[str, Path]:

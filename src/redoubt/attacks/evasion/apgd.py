@@ -67,7 +67,7 @@ class _Climb:
 
     def learn(self, slope: Slope) -> None:
         """Take in loss and gradient at the new point."""
-        better = slope.loss > self.best_loss
+        better = (slope.loss > self.best_loss) | self.best_loss.isnan()
         self.best = _choose(better, self.point, self.best)
         self.best_gradient = _choose(better, slope.gradient, self.best_gradient)
         self.best_loss = torch.where(better, slope.loss, self.best_loss)

@@ -22,7 +22,8 @@ class PGD(EvasionAttack):
     Attributes:
         steps: gradient steps per start, 2 passes each.
         restarts: random starts; those after the first are played by survivors only.
-        step: length as a share of the radius; 2.5 / steps when None, which reaches any point of the set.
+        step: length as a share of the radius; 2.5 / steps when None, which reaches any point of the set,
+            also when the budget buys fewer steps.
     """
 
     steps: int = 40
@@ -35,15 +36,17 @@ class PGD(EvasionAttack):
         self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
     ) -> Tensor:
         standing = Standing(model, x, y, within)
-        total = affordable(budget, self.steps * self.restarts, cost=2, extra=self.restarts)
-        for first in range(0, total, self.steps):
-            if not len(standing):
+        left = budget.passes
+        for _ in range(self.restarts):
+            steps = affordable(Budget.model_construct(passes=left), self.steps, cost=2, extra=1)
+            if not steps or not len(standing):
                 break
-            self._climb(standing, within, min(self.steps, total - first), rng)
+            self._climb(standing, within, steps, rng)
+            left = None if left is None else left - 2 * steps - 1
         return standing.points
 
     def _climb(self, standing: Standing, within: PerturbationSet, steps: int, rng: Generator) -> None:
-        step = self.step or 2.5 / self.steps
+        step = self.step or 2.5 / steps
         point = within.sample(standing.x, rng)
         for _ in range(steps):
             slope = standing.model.slope(

@@ -34,8 +34,8 @@ class RandomSearch(EvasionAttack):
             if not len(standing):
                 break
             point = within.sample(standing.x, rng)
-            labels = standing.model.query(within.render(standing.x, point)).labels
-            standing.fell(_wrong(labels, standing.y), point)
+            answer = standing.model.query(within.render(standing.x, point))
+            standing.fell((answer.labels != standing.y) & ~answer.refused, point)
         return standing.points
 
 
@@ -62,15 +62,11 @@ class GridSearch(EvasionAttack):
             tried, some = len(points), len(standing)
             every = points.repeat_interleave(some, dim=0)  # all examples at the first point, then at the second, ...
             drawn = within.render(standing.x.repeat(tried, *[1] * (x.dim() - 1)), every)
-            wrong = _wrong(standing.model.query(drawn).labels, standing.y.repeat(tried)).view(tried, some)
+            answer = standing.model.query(drawn)
+            wrong = ((answer.labels != standing.y.repeat(tried)) & ~answer.refused).view(tried, some)
             standing.fell(wrong.any(dim=0), points[wrong.int().argmax(dim=0)])
         return standing.points
 
     def refuses(self, within: PerturbationSet) -> str | None:
         """Sets without a grid."""
         return None if within.has_grid else f"{within} has no grid: it has too many coordinates"
-
-
-def _wrong(labels: Tensor, y: Tensor) -> Tensor:
-    """Answered (not refused), and not the true class."""
-    return (labels != y) & (labels >= 0)

@@ -15,7 +15,8 @@ from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.norms import L2Ball, LinfBall
 from redoubt.records import Access, Budget
 
-_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10,000 queries: the paper's schedule for p
+# Of 10,000 queries: the paper's schedule for p, stretched or shrunk to the queries that the budget buys.
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Square(EvasionAttack):
         candidate = best
         for query in range(queries):
             if query:
-                share = self.share / 2 ** sum(query * 10_000 / self.queries > at for at in _HALVINGS)
+                share = self.share / 2 ** sum(query * 10_000 / queries > at for at in _HALVINGS)
                 candidate = draw.change(standing.x, best, share)
             answer = standing.model.query(candidate)
             if answer.scores is None:
@@ -63,7 +64,7 @@ class Square(EvasionAttack):
             better = gain > lowest
             lowest = torch.where(better, gain, lowest)
             best = torch.where(better.view(-1, *[1] * (x.dim() - 1)), candidate, best)
-            keep = standing.fell((answer.labels != standing.y) & ~answer.refused, best)
+            keep = standing.fell((answer.labels != standing.y) & ~answer.refused, candidate)
             if keep is not None:
                 lowest, best = lowest[keep], best[keep]
                 if not len(standing):
@@ -139,8 +140,8 @@ class _L2Squares(_Squares):
         there = (slice(None), slice(None), slice(top2, top2 + tall), slice(left2, left2 + wide))
         either = torch.zeros_like(move)
         either[here], either[there] = 1, 1
-        unused = (self.within.radius - move.flatten(1).norm(dim=1)).clamp_min(0)
-        mass = (unused.view(-1, 1, 1, 1) ** 2 / channels + ((move * either) ** 2).sum((2, 3), keepdim=True)).sqrt()
+        unused = (self.within.radius**2 - move.flatten(1).square().sum(dim=1)).clamp_min(0)
+        mass = (unused.view(-1, 1, 1, 1) / channels + ((move * either) ** 2).sum((2, 3), keepdim=True)).sqrt()
         old = move[here] / _norm(move[here])
         new = self._bumps(tall, wide).to(x) * self.signs(count, channels, 1, 1).to(x) + old
         move[there] = 0

@@ -36,8 +36,8 @@ def images(which: str = "plain", take: int | None = None) -> Dataset:
 
 def write(name: str, result: Any) -> None:
     """Keep a step's result for `results.py`; written whole or not at all."""
-    OUT.mkdir(parents=True, exist_ok=True)
     part = OUT / f"{name}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(result, indent=1) + "\n")
     part.rename(OUT / f"{name}.json")
 

@@ -225,7 +225,7 @@ def passes_of_ours(model: TorchModel, radius: float, x: Tensor, y: Tensor) -> fl
 def main() -> None:
     """Both models, both settings."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int)
     asked = parser.parse_args()
     results: list[dict[str, Any]] = []

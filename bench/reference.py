@@ -12,7 +12,7 @@ import torch
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
-from common import images, model_of, write
+from common import images, model_of, read, write
 from redoubt.attacks.evasion import APGD, EvasionAttack, TargetedAPGD
 from redoubt.games import measured, play_round
 from redoubt.models import TorchModel
@@ -129,8 +129,10 @@ def main() -> None:
     asked = parser.parse_args()
     results: list[dict[str, Any]] = []
     for which, norm, radius, seeds in SETS:
-        results += compare(which, norm, radius, min(seeds, asked.seeds or seeds), asked.images)
-        write("reference.partial", results)
+        kept = f"reference/{which}-{norm}-{radius:g}-{asked.images}-{asked.seeds}"
+        if read(kept) is None:
+            write(kept, compare(which, norm, radius, min(seeds, asked.seeds or seeds), asked.images))
+        results += read(kept)
     write("reference", results)
 
 

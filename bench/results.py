@@ -74,7 +74,7 @@ def models() -> Iterable[str]:
         rows.append(
             (
                 name,
-                f"{test['right'] / test['of']:.2%} ({interval(test['low'], test['high'])})",
+                f"{100 * test['right'] / test['of']:.2f} % ({interval(test['low'], test['high'])})",
                 share(last["robust"]) if name == "hardened" else "–",
                 f"{step['seconds']:.0f} s",
             )

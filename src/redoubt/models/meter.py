@@ -194,14 +194,18 @@ class Metered:
         # The sum of magnitudes tells all three cases in one pass over the gradient: 0, a number, or not finite.
         size = slope.gradient.flatten(1).abs().sum(dim=1).cpu()
         loss = slope.loss.cpu().view(copies, -1).amax(dim=0)
-        meter, rows = self.meter, self._rows
+        meter = self.meter
+        rows = slice(None) if self._everyone else self._rows  # a view costs nothing, an index a copy
         self._add(meter.steps, copies)
+        first = meter.first_loss[rows]
+        if first.isnan().any():
+            meter.first_loss[rows] = torch.where(first.isnan(), loss, first)
+        meter.best_loss[rows] = torch.fmax(meter.best_loss[rows], loss)
+        if len(size) and float(size.amin()) > 0 and float(size.amax()) < torch.inf:  # NaN fails both
+            return slope
         self._add(meter.vanished, (size == 0).long())
         broken = ~torch.isfinite(size)
         self._add(meter.nan, broken.long())
-        first = meter.first_loss[rows]
-        meter.first_loss[rows] = torch.where(first.isnan(), loss, first)
-        meter.best_loss[rows] = torch.fmax(meter.best_loss[rows], loss)
         if broken.any():
             return slope._replace(gradient=slope.gradient.nan_to_num(0.0, 0.0, 0.0))
         return slope

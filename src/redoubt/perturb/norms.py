@@ -110,8 +110,7 @@ class LinfBall(NormBall):
 
     def project(self, x: Tensor, point: Tensor) -> Tensor:
         # Exact in one pass, so it does not go through the general way above.
-        near = torch.minimum(torch.maximum(point, x - self.radius), x + self.radius)
-        return near.clamp_(self.low, self.high)
+        return self._cut(x, point.clone())
 
     def sample(self, x: Tensor, rng: Generator) -> Tensor:
         noise = torch.rand(x.shape, generator=rng).to(x) * (2 * self.radius) - self.radius
@@ -119,7 +118,14 @@ class LinfBall(NormBall):
 
     def ascend(self, x: Tensor, point: Tensor, gradient: Tensor, step: float | Tensor) -> Tensor:
         length = _rows(step, x) * self.radius if isinstance(step, Tensor) else step * self.radius
-        return self.project(x, point + gradient.sign() * length)
+        return self._cut(x, gradient.sign().mul_(length).add_(point))
+
+    def _cut(self, x: Tensor, point: Tensor) -> Tensor:
+        """`project`, in place: a step of an attack is mostly memory traffic."""
+        wall = x - self.radius
+        torch.maximum(point, wall, out=point)
+        torch.add(x, self.radius, out=wall)
+        return torch.minimum(point, wall, out=point).clamp_(self.low, self.high)
 
     def _shrink(self, x: Tensor, move: Tensor) -> Tensor:
         return move.clamp(-self.radius, self.radius)

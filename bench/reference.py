@@ -22,8 +22,8 @@ from redoubt.records import Access, Budget
 BATCH = 250
 STEPS = 100
 SETS: tuple[tuple[str, str, float, int], ...] = (  # model, norm, radius, seeds
-    ("hardened", "Linf", 0.3, 3),
-    ("plain", "Linf", 0.1, 3),
+    ("hardened", "Linf", 0.3, 2),
+    ("plain", "Linf", 0.1, 2),
     ("hardened", "L2", 2.0, 1),
     ("plain", "L2", 1.0, 1),
     ("hardened", "L1", 10.0, 1),

@@ -118,8 +118,11 @@ def test_step_3_a_run_that_was_stopped_goes_on_and_ends_the_same(several, tmp_pa
     assert rest.done == whole.done - 5
     assert evidence_bytes(tmp_path / "stopped") == evidence_bytes(tmp_path / "whole")
     again = Counts()
+    before = json.loads((tmp_path / "stopped" / "timings.json").read_bytes())["seconds"]
     assess(several, tmp_path / "stopped", suite=SUITE, progress=again)
     assert again.done == 0
+    assert json.loads((tmp_path / "stopped" / "timings.json").read_bytes())["seconds"] == before
+    assert before["noise"]["apgd-ce"] > 0
 
 
 def test_step_3_another_bound_or_name_redoes_nothing_another_radius_does(policy, tmp_path):

@@ -80,11 +80,12 @@ def execute(
                     to_do.append(task)
                 waiting.setdefault(key, []).append(_Waiter(plan, chain, most, task))
                 return
-            result = take(plan, task, content, reused=True)
+            result = take(plan, task, key, content, reused=True)
             most -= 1
 
-    def take(plan: Plan, task: Task, content: bytes, *, reused: bool) -> Result:
+    def take(plan: Plan, task: Task, key: str, content: bytes, *, reused: bool) -> Result:
         done = Done(task, Result.from_bytes(content))
+        clock.add(plan.requirement.id, task.attack.name if task.purpose == "game" else "curve", store.seconds(key))
         (plan.rounds if task.purpose == "game" else plan.curve).append(done)
         progress.finished(plan.requirement.id, 1, reused)
         return done.result
@@ -101,7 +102,6 @@ def execute(
             to_do.clear()
             task, content, seconds = executor.finished()
             key = task.key(system.run)
-            store.put(key, content)
-            clock.add(task.requirement, task.attack.name if task.purpose == "game" else "curve", seconds)
+            store.put(key, content, seconds)
             for plan, chain, most, same in waiting.pop(key):
-                advance(plan, chain, most - 1, take(plan, same, content, reused=same is not task))
+                advance(plan, chain, most - 1, take(plan, same, key, content, reused=same is not task))

@@ -1,6 +1,5 @@
 """Where tasks run: in this process, in several, or on Ray.  The results are the same bytes everywhere."""
 
-import importlib
 import multiprocessing
 import time
 from collections import deque
@@ -213,7 +212,7 @@ def executor_for(on: str, workers: int, system: System, base: Path) -> Callable[
     recipe = Recipe(system.policy, base, system.device, system.run)
     if on == "ray":
         try:
-            ray = importlib.import_module("ray")
+            import ray
         except ImportError:
             raise PolicyError("Ray is not installed", remedy="pip install 'redoubt[ray]'") from None
         return lambda: OnRay(ray, recipe, workers)

@@ -1,14 +1,16 @@
 """The evidence folder: results that are believed only if their digest is right."""
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from redoubt.records import Place, StorageError
 from redoubt.storage import write_atomically
 
+_SECONDS = "seconds.txt"
+_TIME = re.compile(r"^([0-9a-f]{64}) (\d{1,9}\.\d{3})$", re.MULTILINE)
 _NAME = re.compile(r"([0-9a-f]{64})\.([0-9a-f]{64})\.safetensors")
 
 
@@ -23,7 +25,11 @@ class TaskStore:
         self._folder = folder / "tasks"
         with _readable(self._folder):
             files = list(self._folder.iterdir()) if self._folder.is_dir() else []
+            times = (
+                (self._folder / _SECONDS).read_text("ascii", "replace") if (self._folder / _SECONDS).is_file() else ""
+            )
         self._known = {match[1]: file for file in files if (match := _NAME.fullmatch(file.name))}
+        self._seconds = {match[1]: float(match[2]) for match in _TIME.finditer(times)}
 
     def get(self, key: str) -> bytes | None:
         """The result under that key; None if there is none, or only a damaged one, which is then removed."""
@@ -38,8 +44,8 @@ class TaskStore:
             file.unlink(missing_ok=True)
         return None
 
-    def put(self, key: str, content: bytes) -> None:
-        """Keep a result.
+    def put(self, key: str, content: bytes, seconds: float) -> None:
+        """Keep a result, and how long it took.
 
         Raises:
             StorageError: it cannot be written.
@@ -47,9 +53,16 @@ class TaskStore:
         file = self._folder / _file_name(key, content)
         write_atomically(file, content)
         self._known[key] = file
+        self._seconds[key] = seconds
+        with contextlib.suppress(OSError), (self._folder / _SECONDS).open("a") as times:  # not worth losing a run for
+            times.write(f"{key} {seconds:.3f}\n")
+
+    def seconds(self, key: str) -> float:
+        """How long the task took when it was done; 0 if that was not kept."""
+        return self._seconds.get(key, 0.0)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield

@@ -13,12 +13,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from v2_server import V2Server, tensor
 
 from redoubt.models import Endpoint, LabelEndpoint, Metered, Patience, examine, load_model, nowhere
 from redoubt.models.endpoint import load_endpoint
 from redoubt.models.v2 import infer_outputs, parse_json, scores_or_labels
 from redoubt.records import Access, Budget, EndpointError, InputFace, ModelError, ModelSource, Place, PolicyError
+from v2_server import V2Server, tensor
 
 W = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 X = torch.rand(10, 1, 2, 2, generator=torch.Generator().manual_seed(0))

@@ -212,8 +212,8 @@ def _black_box(rounds: Sequence[Done]) -> Sign | None:
     names = " and ".join(name for name, count in missed.items() if count)
     return Sign(
         name=SignName.BLACK_BOX_BEATS_WHITE_BOX,
-        explanation=f"{names} fooled {total} of {len(white)} examples that every gradient strategy had left standing, "
-        "without using gradients: the gradients mislead.",
+        explanation=f"Without using gradients, {names} fooled {total} examples that every gradient strategy had left "
+        f"standing, {total / len(white):.1%} of those attacked: the gradients mislead.",
     )
 
 

@@ -23,7 +23,7 @@ BATCH = 250
 STEPS = 100
 SETS: tuple[tuple[str, str, float, int], ...] = (  # model, norm, radius, seeds
     ("hardened", "Linf", 0.3, 2),
-    ("plain", "Linf", 0.1, 2),
+    ("plain", "Linf", 0.1, 4),
     ("hardened", "L2", 2.0, 1),
     ("plain", "L2", 1.0, 1),
     ("hardened", "L1", 10.0, 1),

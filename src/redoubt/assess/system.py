@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,10 +14,8 @@ from torch import Tensor
 
 import redoubt
 from redoubt.data import Dataset, load_data
-from redoubt.models import Model, examine, load_model, unstable_share
-from redoubt.records import DataError, Digests, ModelError, Place, Policy, digest
-
-Locate = Callable[..., Place | None]
+from redoubt.models import Locate, Model, examine, load_model, unstable_share
+from redoubt.records import DataError, Digests, ModelError, Policy, digest
 
 _BATCH = 250
 

@@ -31,6 +31,10 @@ class Slope(NamedTuple):
     gradient: Tensor
     logits: Tensor
 
+    def fooled(self, y: Tensor) -> Tensor:
+        """Bool `[B]`: whether the point was answered wrongly."""
+        return self.logits.argmax(dim=1) != y
+
 
 @dataclass
 class Meter:

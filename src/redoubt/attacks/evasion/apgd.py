@@ -128,7 +128,7 @@ def _stage(
         return standing.model.slope(point, lambda z: loss(z, standing.y), lambda p: within.render(standing.x, p))
 
     def drop(slope: Slope) -> Slope:
-        keep = standing.fell(slope.logits.argmax(dim=1) != standing.y, state.point) if falling else None
+        keep = standing.fell(slope.fooled(standing.y), state.point) if falling else None
         if keep is None:
             return slope
         state.keep(keep)

@@ -53,7 +53,7 @@ class PGD(EvasionAttack):
                 point, lambda z: cross_entropy(z, standing.y), lambda p: within.render(standing.x, p)
             )
             gradient = slope.gradient
-            keep = standing.fell(slope.logits.argmax(dim=1) != standing.y, point)
+            keep = standing.fell(slope.fooled(standing.y), point)
             if keep is not None:
                 point, gradient = point[keep], gradient[keep]
                 if not len(standing):

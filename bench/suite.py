@@ -68,7 +68,7 @@ def theirs(model: TorchModel, x: Tensor, y: Tensor, within: NormBall, seed: int)
         attack.attacks_to_run = [name]
         rows = standing.nonzero().squeeze(1)
         if len(rows):
-            point = within.project(x[rows], attack.run_standard_evaluation(x[rows], y[rows], batch_size=BATCH))
+            point = within.project(x[rows], attack.run_standard_evaluation(x[rows], y[rows], batch_size=BATCH)[0])
             standing[rows] = model.query(point.detach()).labels == y[rows]
         stages.append(
             {

@@ -20,7 +20,9 @@ from torch import Generator, Tensor, nn
 import mnist
 import mnist_model
 from common import HOME, MNIST, read, write
+from redoubt.attacks.evasion import PGD
 from redoubt.data import Dataset, load_data
+from redoubt.games import play
 from redoubt.harden.adversarial import Epoch, train
 from redoubt.models import TorchModel
 from redoubt.models.base import Face
@@ -100,20 +102,38 @@ def _trades(epochs: int = 12, steps: int = 5, beta: float = 3.0, warmup: int = 3
     return run
 
 
-def _fast(epochs: int = 10, step: float = 1.25) -> Trainer:
-    """FGSM from a random start (Wong et al. 2020), whose robustness its own kind of attack overestimates."""
+def _fast(epochs: int = 10, step: float = 1.25, warmup: int = 2) -> Trainer:
+    """FGSM from a random start (Wong et al. 2020), whose robustness its own kind of attack overestimates.
 
-    def run(model: TorchModel, data: Dataset, _: Dataset, within: NormBall) -> None:
+    It overfits to its attack in the later epochs, so the epoch is kept that a short PGD finds strongest on images held
+    out (the paper's section 5): a model whose gradients mislead in part.
+    """
+
+    def run(model: TorchModel, data: Dataset, held_out: Dataset, within: NormBall) -> None:
         module, rng = model.module, Generator().manual_seed(0)
-        for _, rows in _batches(module, len(data), epochs, rng, rate=5e-3):
-            x, y = data.x[rows], data.y[rows]
-            start = x + (2 * torch.rand(x.shape, generator=rng) - 1) * within.radius
-            leaf = start.clamp(0, 1).requires_grad_()
+        strongest, kept, number = -1.0, copy.deepcopy(module.state_dict()), 1
+
+        def watch() -> None:
+            nonlocal strongest, kept
+            frozen = TorchModel(copy.deepcopy(module), FACE)
+            robust = float(play(frozen, [PGD(steps=20)], held_out.x, held_out.y, within).float().mean())
+            print(f"bench: epoch {number}, under PGD-20 {robust:.1%}", flush=True)
+            if robust > strongest:
+                strongest, kept = robust, frozen.module.state_dict()
+
+        for epoch, rows in _batches(module, len(data), epochs, rng):
+            if epoch != number:
+                watch()
+                number = epoch
+            x, y, ball = data.x[rows], data.y[rows], within.scaled(min(1.0, epoch / (warmup + 1)))
+            leaf = (x + (2 * torch.rand(x.shape, generator=rng) - 1) * ball.radius).requires_grad_()
             module.requires_grad_(False)
             (gradient,) = torch.autograd.grad(F.cross_entropy(module(leaf), y, reduction="sum"), leaf)
             module.requires_grad_(True)
-            point = within.project(x, leaf.detach() + step * within.radius * gradient.sign())
-            torch.autograd.backward(F.cross_entropy(module(point), y))
+            move = (leaf.detach() - x + step * ball.radius * gradient.sign()).clamp(-ball.radius, ball.radius)
+            torch.autograd.backward(F.cross_entropy(module(ball.project(x, x + move)), y))
+        watch()
+        module.load_state_dict(kept)
 
     return run
 
@@ -150,7 +170,13 @@ MEMBERS = (
     Member("trades", "mnist", _linf(0.3), "TRADES, beta 3, 12 epochs of 5 steps", _trades()),
     Member("fashion", "fashion_mnist", _linf(0.1), "PGD training, 12 epochs of 5 steps", _adversarial(_PGD)),
     Member("l2", "mnist", L2Ball(2.0, 0.0, 1.0), "PGD training, 12 epochs of 5 steps", _adversarial(_PGD)),
-    Member("fast", "mnist", _linf(0.3), "FGSM with a random start, 10 epochs, step 1.25 radii", _fast()),
+    Member(
+        "fast",
+        "mnist",
+        _linf(0.3),
+        "FGSM with a random start, the best of 10 epochs",
+        _fast(),
+    ),
 )
 
 

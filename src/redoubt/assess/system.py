@@ -75,8 +75,10 @@ def answers(system: System, locate: Locate) -> Tensor:
     for begin in range(0, len(x), _BATCH):
         with repeatable(begin):
             answer = system.model.query(x[begin : begin + _BATCH].to(system.device))
-        if answer.scores is not None and not (finite := torch.isfinite(answer.scores).all(dim=1)).all():
-            row = begin + int((~finite).nonzero()[0])
+        scores = answer.scores if answer.scores is not None else torch.zeros(len(answer.labels), 1)
+        bad = ~scores.isfinite().all(dim=1) & ~answer.refused.to(scores.device)
+        if bad.any():
+            row = begin + int(bad.nonzero()[0])
             raise ModelError(f"the model answers NaN or infinity to row {row} of {system.data.source}", locate("model"))
         labels.append(answer.labels.cpu())
     clean = torch.cat(labels)

@@ -6,7 +6,7 @@ behind the face, so perturbation sets and attacks never hear of it.
 
 import abc
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Answer:
 
     Attributes:
         labels: int64 `[B]`; -1 where the model refused, or answered NaN, which is no class and so a wrong answer.
-        scores: float32 `[B, K]` logits or log-probabilities, or None if only labels are shown.
+        scores: float32 `[B, K]` logits or log-probabilities, or None if only labels are shown; NaN in refused rows.
         refused: bool `[B]`.
         reasons: for each refused row, why.
         asked: `[B, *face.shape]`, what was asked in the inputs' stead, where a handle changed them; else None.
@@ -110,14 +110,40 @@ class Model(abc.ABC):
             )
 
 
+class Scored(NamedTuple):
+    """What a differentiable model computes for B inputs, under autograd.
+
+    logits `[B, K]`; suspicion `[B]`, None where the model has no detector: an input is refused where it is above 0.
+    """
+
+    logits: Tensor
+    suspicion: Tensor | None = None
+
+    @property
+    def refused(self) -> Tensor:
+        """Bool `[B]`; a suspicion that is NaN refuses."""
+        if self.suspicion is None:
+            return torch.zeros(len(self.logits), dtype=torch.bool, device=self.logits.device)
+        return ~(self.suspicion <= 0)
+
+    def fooled(self, y: Tensor) -> Tensor:
+        """Bool `[B]`: answered, and wrongly.  NaN is no class, and so a wrong answer."""
+        wrong = (self.logits.argmax(dim=1) != y) | self.logits.isnan().any(dim=1)
+        return wrong & ~self.refused
+
+
 class Differentiable(Model):
-    """A model with gradients: `logits` runs under autograd."""
+    """A model with gradients: `logits` runs under autograd.  One with a detector says so in `scored` too."""
 
     access: ClassVar[Access] = Access.GRADIENTS
 
     @abc.abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
+
+    def scored(self, x: Tensor) -> Scored:
+        """Logits, and the suspicion of a detector if there is one; both from one forward pass."""
+        return Scored(self.logits(x))
 
     def _scores(self, x: Tensor) -> Tensor:
         return self.logits(x)

@@ -28,9 +28,10 @@ def examine(model: Model, x: Tensor, outputs: str, locate: Locate) -> None:
     """
     before = x.clone()
     with placed(locate, "classes"):
-        scores = model.query(x).scores
-    if scores is None:
+        answer = model.query(x)
+    if answer.scores is None:
         return
+    scores = answer.scores[~answer.refused]  # refused rows have none
     with placed(locate, "source"):
         if not torch.equal(x, before):
             raise ModelError("the model changes its inputs in place", remedy="let it work on a copy: x = x.clone()")
@@ -43,7 +44,8 @@ def examine(model: Model, x: Tensor, outputs: str, locate: Locate) -> None:
 
 
 def unstable_share(model: Model, x: Tensor) -> float:
-    """Share of rows whose label, or any score by more than 0.1 % of the row's largest, differs if asked twice.
+    """Share of rows whose label, or any score by more than 0.1 % of the row's largest, differs if asked twice; or
+    that were refused once.
 
     0.0 for an empty batch.  Costs two queries of the batch.
     """
@@ -52,7 +54,7 @@ def unstable_share(model: Model, x: Tensor) -> float:
     if first.scores is not None and second.scores is not None and len(x):
         size = torch.maximum(first.scores.abs(), second.scores.abs()).amax(dim=1, keepdim=True)
         close = ((first.scores - second.scores).abs() <= _SAME * size) | (first.scores == second.scores)
-        differs = differs | ~close.all(dim=1)
+        differs = differs | (~close.all(dim=1) & ~(first.refused & second.refused))
     return float(differs.float().mean()) if len(x) else 0.0
 
 

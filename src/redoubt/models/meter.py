@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from redoubt.models.base import Answer, Differentiable, Face, Model
+from redoubt.models.base import Answer, Differentiable, Face, Model, Scored
 from redoubt.records import Access, Budget, Fault, Work
 
 
@@ -24,16 +24,23 @@ class BudgetExceeded(Fault):
 class Slope(NamedTuple):
     """Objective, its gradient, and the logits they come from.
 
-    loss `[B]`, gradient `[B, *point.shape[1:]]`, logits `[B, K]`, all detached.
+    loss `[B]`, gradient `[B, *point.shape[1:]]`, logits `[B, K]`, all detached; suspicion `[B]` of a model with a
+    detector, else None.
     """
 
     loss: Tensor
     gradient: Tensor
     logits: Tensor
+    suspicion: Tensor | None = None
 
     def fooled(self, y: Tensor) -> Tensor:
-        """Bool `[B]`: whether the point was answered wrongly."""
-        return self.logits.argmax(dim=1) != y
+        """Bool `[B]`: whether the point was answered, and wrongly."""
+        return Scored(self.logits, self.suspicion).fooled(y)
+
+    def only(self, rows: Tensor) -> "Slope":
+        """Of some rows: int64 indices, or bool `[B]`."""
+        suspicion = None if self.suspicion is None else self.suspicion[rows]
+        return Slope(self.loss[rows], self.gradient[rows], self.logits[rows], suspicion)
 
 
 @dataclass
@@ -135,13 +142,21 @@ class Metered:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` without gradient.  Needs GRADIENTS, as whoever has the weights has the logits."""
+        return self.scored(x).logits
+
+    def scored(self, x: Tensor) -> Scored:
+        """As `logits`, with the suspicion of a detector if the model has one."""
         model = self._differentiable()
         self._bill(x, forwards=1)
         with torch.no_grad():
-            return model.logits(x)
+            return model.scored(x)
 
     def slope(
-        self, point: Tensor, objective: Callable[[Tensor], Tensor], render: Callable[[Tensor], Tensor] | None = None
+        self,
+        point: Tensor,
+        objective: Callable[[Tensor], Tensor],
+        render: Callable[[Tensor], Tensor] | None = None,
+        joint: Callable[[Scored], Tensor] | None = None,
     ) -> Slope:
         """The objective's gradient at `point`: one forward and one backward pass of each example.
 
@@ -149,15 +164,17 @@ class Metered:
             point: `[B, ...]`, in the coordinates of a perturbation set.
             objective: logits `[B, K]` to a loss `[B]`; each row depends on its own logits only.
             render: point to model input `[B, *face.shape]`; the identity when absent.
+            joint: an objective of logits and suspicion, in the objective's stead.
         """
         model = self._differentiable()
         self._bill(point, forwards=1, backwards=1)
         leaf = point.detach().requires_grad_()
         with torch.enable_grad():
-            logits = model.logits(leaf if render is None else render(leaf))
-            loss = objective(logits)
+            scored = model.scored(leaf if render is None else render(leaf))
+            loss = objective(scored.logits) if joint is None else joint(scored)
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
-        return self._observe(Slope(loss.detach(), gradient, logits.detach()))
+        suspicion = None if scored.suspicion is None else scored.suspicion.detach()
+        return self._observe(Slope(loss.detach(), gradient, scored.logits.detach(), suspicion))
 
     # ── book-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -123,7 +123,8 @@ def _torch_asker(model: TorchModel, layers: tuple[str, ...]) -> _Asker:
 
     def ask(x: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         with lock, _listening(modules) as heard:
-            scores = model.logits(x)
+            scored = model.scored(x)
+        scores = scored.logits.masked_fill(scored.refused[:, None], torch.nan)  # as a query shows them
         return scores, {layer: _heard(layer, heard) for layer in layers}
 
     return ask

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from redoubt.models.adapter import Adapter, Outputs, face_of
-from redoubt.models.base import Differentiable, Face
+from redoubt.models.base import Answer, Differentiable, Face, Scored
 from redoubt.models.importing import folder_first, import_named, named_parts, source_texts
 from redoubt.models.locate import Locate, first_line, placed
 from redoubt.models.weights import digest_of_state, fit_weights, read_weights
@@ -22,7 +22,8 @@ class TorchModel(Differentiable):
     backward pass computes the gradient of the input alone.  Whoever trains it turns both on again, and off afterwards.
 
     Args:
-        module: takes `[B, *face.shape]`, returns `[B, K]`, or `[B]` or `[B, 1]` for two classes.
+        module: takes `[B, *face.shape]`, returns `[B, K]`, or `[B]` or `[B, 1]` for two classes; with a detector, a
+            pair of that and a suspicion `[B]`: inputs are refused where it is above 0, or NaN.
         face: see `Face`.
         mean, std: normalisation before the module, one number or one per channel.
         outputs: what the module returns.
@@ -78,8 +79,37 @@ class TorchModel(Differentiable):
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
-        inside = self._adapter.inward(x)
-        return self._adapter.outward(self.module(inside.to(self._dtype))).to(x.device)
+        return self.scored(x).logits
+
+    def scored(self, x: Tensor) -> Scored:
+        """Logits, and the detector's suspicion if the module returns one.
+
+        Raises:
+            ModelError: the suspicion is not one float per input.
+        """
+        raw = self.module(self._adapter.inward(x).to(self._dtype))
+        if not isinstance(raw, tuple) or len(raw) != 2:
+            return Scored(self._adapter.outward(raw).to(x.device))
+        logits, suspicion = raw
+        floats = isinstance(suspicion, Tensor) and suspicion.is_floating_point()
+        if not floats or suspicion.shape not in ((len(x),), (len(x), 1)):
+            told = list(suspicion.shape) if isinstance(suspicion, Tensor) else type(suspicion).__name__
+            raise ModelError(
+                f"the model's second output, its suspicion, is {told} for {len(x)} inputs",
+                remedy="return (logits [batch, classes], suspicion [batch] of floats, refused above 0)",
+            )
+        return Scored(self._adapter.outward(logits).to(x.device), suspicion.float().reshape(-1).to(x.device))
+
+    def _answer(self, x: Tensor) -> Answer:
+        scored = self.scored(x)
+        self._check_scores(x, scored.logits)
+        refused = scored.refused
+        labels = scored.logits.argmax(dim=1)
+        labels[scored.logits.isnan().any(dim=1) | refused] = -1
+        if scored.suspicion is None:
+            return Answer(labels, scored.logits, refused)
+        reasons = {row: f"suspicion {scored.suspicion[row]:.4g}" for row in refused.nonzero().squeeze(1).tolist()}
+        return Answer(labels, scored.logits.masked_fill(refused[:, None], torch.nan), refused, reasons)
 
     def digest(self) -> str:
         """Over weights, the source text of the modules that define the factory and its layers, and the face.

@@ -109,7 +109,7 @@ class ExampleResult(Record):
 
     row: Count = Field(description="Row in the data as taken.")
     label: Count
-    clean: Count = Field(description="The model's answer to the unperturbed input.")
+    clean: int = Field(description="The model's answer to the unperturbed input; -1 where it refused.")
     perturbed: int | None = Field(default=None, description="The wrong answer it was brought to, if any strategy did.")
     strategy: str | None = None
     within: str | None = None

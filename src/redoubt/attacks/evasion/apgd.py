@@ -132,7 +132,7 @@ def _stage(
         if keep is None:
             return slope
         state.keep(keep)
-        return Slope(slope.loss[keep], slope.gradient[keep], slope.logits[keep])
+        return slope.only(keep)
 
     point = within.sample(standing.x, rng) if start is None else within.project(standing.x, start)
     here = slope(point)

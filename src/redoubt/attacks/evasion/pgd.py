@@ -62,5 +62,5 @@ class PGD(EvasionAttack):
         standing.propose(point)
         if last:  # the judge asks about these
             return
-        logits = standing.model.logits(within.render(standing.x, point))
-        standing.fell(logits.argmax(dim=1) != standing.y, point)
+        scored = standing.model.scored(within.render(standing.x, point))
+        standing.fell(scored.fooled(standing.y), point)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from redoubt.attacks.evasion import NES, HopSkipJump, Oars, RandomSearch, RayS, Starts
-from redoubt.attacks.evasion.conformance import _Glass, _images
+from redoubt.attacks.evasion.glass import GlassModel as _Glass
+from redoubt.attacks.evasion.glass import glass_images as _images
 from redoubt.games import play_round
 from redoubt.models import TorchModel
 from redoubt.models.base import Answer, Face

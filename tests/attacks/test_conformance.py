@@ -20,6 +20,7 @@ from redoubt.attacks.evasion import (
     TargetedAPGD,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
+from redoubt.models import TorchModel
 from redoubt.perturb import L1Ball, L2Ball, LinfBall, Turn, Union
 from redoubt.records import Access, Budget
 
@@ -59,7 +60,7 @@ class TestAPGDDLR(EvasionConformance):
 
 
 class TestAPGDL1(EvasionConformance):
-    attack = APGD()
+    attack = APGD(steps=50)
     within = L1Ball(8.0, 0.0, 1.0)
 
 
@@ -171,21 +172,93 @@ class Modest(PGD):
     needs: ClassVar[Access] = Access.LABEL
 
 
+@dataclass(frozen=True)
+class Escapes(PGD):
+    """Leaves the set."""
+
+    def run(self, model, x, y, within, budget, rng):
+        return x + 2 * (super().run(model, x, y, within, budget, rng) - x)
+
+
+@dataclass(frozen=True)
+class AssumesZeroToOne(PGD):
+    def run(self, model, x, y, within, budget, rng):
+        return within.project(x, super().run(model, x, y, within, budget, rng).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class AssumesThreeClasses(PGD):
+    def run(self, model, x, y, within, budget, rng):
+        model.only(torch.arange(len(x))).logits(x).topk(3, dim=1)
+        return super().run(model, x, y, within, budget, rng)
+
+
+@dataclass(frozen=True)
+class Rounds(PGD):
+    """Proposes in single precision whatever it is given."""
+
+    def run(self, model, x, y, within, budget, rng):
+        return super().run(model, x, y, within, budget, rng).float()
+
+
+@dataclass(frozen=True)
+class StopsAtTheFirst(DoesNothing):
+    """Moves nobody, once one is fooled: what becomes of an example depends on its neighbours."""
+
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def run(self, model, x, y, within, budget, rng):
+        point = x
+        for _ in range(20):
+            slope = model.slope(point, lambda z: torch.nn.functional.cross_entropy(z, y, reduction="none"))
+            if slope.fooled(y).any():
+                break
+            point = within.ascend(x, point, slope.gradient, 0.05)
+        return point
+
+
+@dataclass(frozen=True)
+class OneTarget(PGD):
+    """Says that it has nine targets, and tries the likeliest."""
+
+    targets: int = 9
+
+    def run(self, model, x, y, within, budget, rng):
+        target = model.logits(x).scatter(1, y[:, None], -torch.inf).argmax(dim=1)[:, None]
+        point = x
+        for _ in range(20):
+            slope = model.slope(point, lambda z: (z.gather(1, target) - z.gather(1, y[:, None])).squeeze(1))
+            point = within.ascend(x, point, slope.gradient, 0.2)
+        return point
+
+
 @pytest.mark.parametrize(
     ("attack", "test"),
     [
-        (DoesNothing(), "test_fools_the_glass_model"),
-        (DoesNothing(), "test_pays_for_what_it_does"),
+        (DoesNothing(), "test_fools_the_glass_model_inside_the_set"),
         (ReadsTheGlobalSeed(), "test_same_seed_same_points"),
         (Spendthrift(), "test_keeps_every_budget"),
-        (Modest(), "test_fools_the_glass_model"),
+        (Modest(), "test_fools_the_glass_model_inside_the_set"),
+        (Escapes(), "test_fools_the_glass_model_inside_the_set"),
+        (AssumesZeroToOne(), "test_other_input_ranges"),
+        (AssumesThreeClasses(), "test_two_classes_and_a_thousand"),
+        (Rounds(), "test_float64"),
+        (StopsAtTheFirst(), "test_a_batch_of_one_fares_as_in_a_batch_of_many"),
+        (OneTarget(), "test_targets_other_classes_than_the_likeliest"),
     ],
 )
 def test_conformance_finds_out_an_attack_that_cheats(attack, test):
     case = type("Case", (EvasionConformance,), {"attack": attack})()
     with pytest.raises((AssertionError, Exception)) as caught:
         getattr(case, test)()
-    assert caught.type.__name__ in {"AssertionError", "BudgetExceeded", "AccessDenied"}
+    assert caught.type.__name__ in {"AssertionError", "BudgetExceeded", "AccessDenied", "RuntimeError"}
+
+
+def test_a_model_that_writes_its_buffers_is_found_out(monkeypatch):
+    """In training mode batch normalisation does; the model's face must see to it that it is not."""
+    monkeypatch.setattr(TorchModel, "scored", TorchModel._forward)
+    with pytest.raises((AssertionError, ValueError)):  # batch normalisation in training refuses a batch of one
+        TestPGD().test_leaves_a_model_in_training_as_it_was()
 
 
 @pytest.mark.parametrize("passes", [11, 21, 41])

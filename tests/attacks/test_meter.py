@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from redoubt.attacks.evasion.conformance import _Glass, _images
+from redoubt.attacks.evasion.glass import GlassModel as _Glass
+from redoubt.attacks.evasion.glass import glass_images as _images
 from redoubt.models.meter import AccessDenied, BudgetExceeded, Metered
 from redoubt.records import Access, Budget, Fault
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from redoubt.attacks.evasion import EvasionAttack, Oars, RayS
-from redoubt.attacks.evasion.conformance import _Glass, _images
+from redoubt.attacks.evasion.glass import GlassModel as _Glass
+from redoubt.attacks.evasion.glass import glass_images as _images
 from redoubt.games.campaign import play_each, replay
 from redoubt.models.base import Face
 from redoubt.models.customer import Customer, Terms

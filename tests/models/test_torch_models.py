@@ -110,7 +110,7 @@ def test_probabilities_become_logits_with_gradients() -> None:
     x = torch.rand(5, 4)
     assert torch.allclose(model.logits(x), layer(x).log_softmax(1), atol=1e-5)
     sure = TorchModel(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), face, outputs="probabilities")
-    sure.module[0].weight.mul_(1e4)  # type: ignore[union-attr, operator]
+    sure.module[0].weight.data.mul_(1e4)  # type: ignore[union-attr, operator]
     assert sure.logits(x).isfinite().all()
 
 

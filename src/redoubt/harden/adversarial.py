@@ -101,9 +101,9 @@ def _step(
     module.eval().requires_grad_(False)
     worst = worst_point(model, x, y, within, recipe.steps, rng)
     module.train().requires_grad_(True)
-    loss = F.cross_entropy(model.logits(worst), y)
+    loss = F.cross_entropy(model.training_logits(worst), y)
     if recipe.clean_share:
-        loss = (1 - recipe.clean_share) * loss + recipe.clean_share * F.cross_entropy(model.logits(x), y)
+        loss = (1 - recipe.clean_share) * loss + recipe.clean_share * F.cross_entropy(model.training_logits(x), y)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(module.parameters(), 5.0)

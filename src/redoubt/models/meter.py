@@ -215,7 +215,7 @@ class Metered:
         copies = len(slope.loss) // max(len(self._rows), 1)
         # The sum of magnitudes tells all three cases in one pass over the gradient: 0, a number, or not finite.
         size = slope.gradient.flatten(1).abs().sum(dim=1).cpu()
-        loss = slope.loss.cpu().view(copies, -1).amax(dim=0)
+        loss = slope.loss.cpu().float().view(copies, -1).amax(dim=0)
         meter = self.meter
         rows = slice(None) if self._everyone else self._rows  # a view costs nothing, an index a copy
         self._add(meter.steps, copies)

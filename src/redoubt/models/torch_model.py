@@ -1,7 +1,8 @@
 """PyTorch modules as models."""
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,12 +19,14 @@ from redoubt.records import ModelError, ModelSource, digest
 class TorchModel(Differentiable):
     """A module under the face of a classifier.
 
-    The module is put into evaluation mode, moved to `device`, and its parameters stop requiring gradients, so that a
-    backward pass computes the gradient of the input alone.  Whoever trains it turns both on again, and off afterwards.
+    It answers as the module does in evaluation mode, and backward passes compute the gradient of the input alone.  A
+    module whose owner has it in training mode, or with parameters that require gradients, is so again after each
+    answer.  To switch takes a moment in which nobody else may use the module: one that threads share should be in
+    evaluation mode, as those of `from_source` are.
 
     Args:
-        module: takes `[B, *face.shape]`, returns `[B, K]`, or `[B]` or `[B, 1]` for two classes; with a detector, a
-            pair of that and a suspicion `[B]`: inputs are refused where it is above 0, or NaN.
+        module: moved to `device`.  Takes `[B, *face.shape]`, returns `[B, K]`, or `[B]` or `[B, 1]` for two classes;
+            with a detector, a pair of that and a suspicion `[B]`: inputs are refused where it is above 0, or NaN.
         face: see `Face`.
         mean, std: normalisation before the module, one number or one per channel.
         outputs: what the module returns.
@@ -45,7 +48,7 @@ class TorchModel(Differentiable):
         device: str = "cpu",
     ) -> None:
         super().__init__(face)
-        self.module = module.to(device).eval().requires_grad_(False)
+        self.module = module.to(device)
         self._adapter = Adapter(face, mean, std, outputs, device)
         self._dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         self._factory_module = type(module).__module__
@@ -62,7 +65,7 @@ class TorchModel(Differentiable):
         """
         with placed(locate, "source"):
             module_name, name = named_parts(source.source.removeprefix("torch:"), "torch", "factory")
-            module = _build(module_name, name, base)
+            module = _build(module_name, name, base).eval().requires_grad_(False)
         if source.weights is not None:
             with placed(locate, "weights"):
                 fit_weights(module, read_weights(base / source.weights), source.weights)
@@ -87,6 +90,14 @@ class TorchModel(Differentiable):
         Raises:
             ModelError: the suspicion is not one float per input.
         """
+        with _still(self.module):
+            return self._forward(x)
+
+    def training_logits(self, x: Tensor) -> Tensor:
+        """Logits `[B, K]` in whatever mode the module is, differentiable in its parameters too: for who trains it."""
+        return self._forward(x).logits
+
+    def _forward(self, x: Tensor) -> Scored:
         raw = self.module(self._adapter.inward(x).to(self._dtype))
         if not isinstance(raw, tuple) or len(raw) != 2:
             return Scored(self._adapter.outward(raw).to(x.device))
@@ -127,6 +138,24 @@ class TorchModel(Differentiable):
                 "face": self._adapter.describe(),
             }
         )
+
+
+@contextlib.contextmanager
+def _still(module: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode and without gradients of its parameters; afterwards as it was."""
+    awake = [part for part in module.modules() if part.training]
+    learning = [weight for weight in module.parameters() if weight.requires_grad] if torch.is_grad_enabled() else []
+    for part in awake:
+        part.training = False
+    for weight in learning:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for part in awake:
+            part.training = True
+        for weight in learning:
+            weight.requires_grad_(True)
 
 
 def _build(module_name: str, name: str, base: Path) -> nn.Module:

@@ -14,35 +14,28 @@ import torch
 from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.base import EvasionAttack
-from redoubt.models.base import Differentiable, Face
+from redoubt.attacks.evasion.glass import Glass
+from redoubt.models.base import Model
 from redoubt.models.meter import AccessDenied, Metered
-from redoubt.perturb import LinfBall, PerturbationSet
+from redoubt.perturb import LinfBall, NormBall, PerturbationSet, Union
 from redoubt.records import Access, Budget
 
-_PIXELS, _CLASSES = 64, 4
+_GLASS = Glass()
 
 
-class _Glass(Differentiable):
-    """A linear classifier of 8x8 images: class k has the k-th block of 16 pixels bright."""
+def stretched(within: PerturbationSet, low: float, high: float) -> PerturbationSet:
+    """A set that was made for the range 0..1, for inputs stretched to another range.
 
-    def __init__(self) -> None:
-        super().__init__(Face((1, 8, 8), 0.0, 1.0, _CLASSES))
-        self.weight = torch.eye(_CLASSES).repeat_interleave(_PIXELS // _CLASSES, dim=1)
-
-    def logits(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.weight.T
-
-    def digest(self) -> str:
-        return "sha256:" + "0" * 64
-
-
-def _images(count: int) -> tuple[Tensor, Tensor]:
-    """Inputs whose true block is brighter than the others by 0.1 per pixel; their labels."""
-    rng = Generator().manual_seed(7)
-    y = torch.arange(count) % _CLASSES
-    x = 0.45 + 0.02 * torch.rand(count, _PIXELS, generator=rng)
-    x += 0.1 * torch.eye(_CLASSES)[y].repeat_interleave(_PIXELS // _CLASSES, dim=1)
-    return x.view(count, 1, 8, 8), y
+    Balls grow as their norm does when a move is stretched; of other sets, `low`, `high` and `fill` are set.
+    """
+    if isinstance(within, Union):
+        return Union(tuple(stretched(part, low, high) for part in within.parts))
+    ends = {"low": low, "high": high, "fill": low}
+    mine = {name: value for name, value in ends.items() if hasattr(within, name)}
+    if isinstance(within, NormBall):
+        one = torch.ones(1, 1)
+        mine["radius"] = within.radius * float(within.length((high - low) * one) / within.length(one))
+    return dataclasses.replace(within, **mine)  # type: ignore[type-var]  # every set is a dataclass
 
 
 class EvasionConformance:
@@ -58,15 +51,33 @@ class EvasionConformance:
     within: ClassVar[PerturbationSet] = LinfBall(0.25, 0.0, 1.0)
     share: ClassVar[float] = 0.9
 
-    def _run(self, count: int = 16, seed: int = 0, budget: Budget | None = None) -> tuple[Tensor, Tensor, Metered]:
-        x, y = _images(count)
+    def in_range(self, low: float, high: float) -> PerturbationSet:
+        """`within`, for inputs of another range.  Override for a set that `stretched` does not know."""
+        return stretched(self.within, low, high)
+
+    def _run(
+        self,
+        count: int = 16,
+        seed: int = 0,
+        budget: Budget | None = None,
+        glass: Glass = _GLASS,
+        model: Model | None = None,
+    ) -> tuple[Tensor, Tensor, Metered]:
+        x, y = glass.images(count)
+        return self._play(x, y, self.in_range(glass.low, glass.high), model or glass.model(), seed, budget)
+
+    def _play(
+        self, x: Tensor, y: Tensor, within: PerturbationSet, model: Model, seed: int = 0, budget: Budget | None = None
+    ) -> tuple[Tensor, Tensor, Metered]:
         before = x.clone()
         budget = budget or Budget()
-        handle = Metered(_Glass(), self.attack.needs, budget, count)
-        point = self.attack.run(handle, x, y, self.within, budget, Generator().manual_seed(seed))
+        handle = Metered(model, self.attack.needs, budget, len(x))
+        point = self.attack.run(handle, x, y, within, budget, Generator().manual_seed(seed))
         assert torch.equal(x, before), "the attack changed its input in place"
-        projected = self.within.project(x, point)
-        fooled = _Glass().query(self.within.render(x, projected)).labels != y
+        assert point.shape == within.start(x).shape
+        assert torch.isfinite(point).all()
+        assert within.contains(x, point).all(), "the attack left the set"
+        fooled = model.query(within.render(x, within.project(x, point))).labels != y
         return point, fooled, handle
 
     def test_is_a_frozen_dataclass_with_a_name(self) -> None:
@@ -76,50 +87,103 @@ class EvasionConformance:
         assert self.attack.name
         assert self.attack.refuses(self.within) is None
 
-    def test_proposes_finite_points_of_the_set(self) -> None:
-        """Shape of `start`, finite, and inside to rounding even before the judge projects."""
-        point, _, _ = self._run()
-        x, _ = _images(16)
-        assert point.shape == self.within.start(x).shape
-        assert torch.isfinite(point).all()
-        assert self.within.contains(x, point).all()
+    def test_fools_the_glass_model_inside_the_set(self) -> None:
+        """It works at all; its points are finite, and inside to rounding even before the judge projects.
 
-    def test_fools_the_glass_model(self) -> None:
-        """It works at all."""
-        _, fooled, _ = self._run()
+        Nobody fools anyone without a pass.
+        """
+        _, fooled, handle = self._run()
         assert fooled.float().mean() >= self.share
-
-    def test_pays_for_what_it_does(self) -> None:
-        """Nobody fools anyone without a pass."""
-        _, _, handle = self._run()
         assert (handle.meter.passes > 0).all()
 
     def test_keeps_every_budget(self) -> None:
         """The meter raises on an overdraft, so returning is the proof; it also spends no more than allowed."""
         for passes in (1, 2, 3, 10, 31):
-            _, _, handle = self._run(budget=Budget(passes=passes))
+            _, _, handle = self._run(count=4, budget=Budget(passes=passes))
             assert int(handle.meter.passes.max()) <= passes
+        for queries in (1, 7):
+            _, _, handle = self._run(count=4, budget=Budget(passes=60, queries=queries))
+            assert int(handle.meter.queries.max()) <= queries
 
     def test_same_seed_same_points(self) -> None:
         """All randomness comes from `rng`, and nothing is kept between calls."""
-        first, _, _ = self._run(seed=3)
-        again, _, _ = self._run(seed=3)
+        first, _, _ = self._run(count=4, seed=3)
+        again, _, _ = self._run(count=4, seed=3)
         assert torch.equal(first, again)
 
-    def test_takes_a_batch_of_one(self) -> None:
-        """One example is a batch."""
-        point, _, _ = self._run(count=1)
-        assert len(point) == 1
+    def test_a_batch_of_one_fares_as_in_a_batch_of_many(self) -> None:
+        """An example's outcome is its own: the same point where nothing is drawn, else the same success."""
+        count = 4
+        x, y = _GLASS.images(count)
+        together, _, _ = self._run(count)
+        other, _, _ = self._run(count, seed=1)
+        alone = [self._play(x[[at]], y[[at]], self.within, _GLASS.model(), seed=at) for at in range(count)]
+        assert torch.cat([fooled for _, fooled, _ in alone]).float().mean() >= self.share - 0.3
+        if torch.equal(together, other):  # it draws nothing
+            assert torch.allclose(torch.cat([point for point, _, _ in alone]), together, atol=1e-4)
+
+    def test_two_classes_and_a_thousand(self) -> None:
+        """Losses that look at the third logit, targets, and loops over classes hold at both ends."""
+        for classes in (2, 1000):
+            _, fooled, _ = self._run(count=8, glass=Glass(classes=classes))
+            assert fooled.float().mean() >= min(self.share, 0.85), f"{classes} classes"
+
+    def test_other_input_ranges(self) -> None:
+        """Nothing assumes 0..1: the same problem, stretched, is solved as well."""
+        for low, high in ((-1.0, 2.0), (0.0, 255.0)):
+            _, fooled, _ = self._run(count=8, glass=Glass(low=low, high=high))
+            assert fooled.float().mean() >= min(self.share, 0.85), f"range {low}..{high}"
+
+    def test_float64(self) -> None:
+        """Inputs and models of double precision; points are of the inputs' type."""
+        point, fooled, _ = self._run(count=8, glass=Glass(dtype=torch.float64))
+        assert fooled.float().mean() >= min(self.share, 0.85)
+        assert point.dtype == torch.float64
+
+    def test_inputs_without_height_and_width(self) -> None:
+        """Rows of a table, for sets that move the input itself."""
+        flat = Glass(shape=(64,))
+        x, _ = flat.images(1)
+        if isinstance(self.within, NormBall) and self.within.start(x).shape == x.shape:
+            _, fooled, _ = self._run(count=8, glass=flat)
+            assert fooled.float().mean() >= min(self.share, 0.85)
+
+    def test_leaves_a_model_in_training_as_it_was(self) -> None:
+        """Mode, weights, buffers and gradients; and it is the model in evaluation mode that is attacked."""
+        model = _GLASS.in_training()
+        module = model.module
+        state = {name: value.clone() for name, value in module.state_dict().items()}
+        modes = [part.training for part in module.modules()]
+        _, fooled, _ = self._run(count=8, model=model)
+        assert fooled.float().mean() >= min(self.share, 0.85)
+        assert [part.training for part in module.modules()] == modes
+        assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+        assert all(weight.requires_grad and weight.grad is None for weight in module.parameters())
+
+    def test_takes_examples_that_are_answered_wrongly_already(self) -> None:
+        """They are fooled as they are: no crash, no loss of the others."""
+        x, y = _GLASS.images(8)
+        y[::2] = (y[::2] + 1) % _GLASS.classes
+        _, fooled, _ = self._play(x, y, self.within, _GLASS.model(), budget=Budget(passes=1000))
+        assert fooled[::2].float().mean() >= min(self.share, 0.75)
+        alone, _, _ = self._play(x[:1], y[:1], self.within, _GLASS.model(), budget=Budget(passes=1))
+        assert len(alone) == 1
+
+    def test_targets_other_classes_than_the_likeliest(self) -> None:
+        """Of a strategy with `targets`: a likelier class that no point of the set has does not stop it."""
+        if getattr(self.attack, "targets", 0) > 1:
+            _, fooled, _ = self._run(count=8, glass=Glass(decoy=True))
+            assert fooled.float().mean() >= min(self.share, 0.85)
 
     def test_is_denied_what_it_may_not_see(self) -> None:
         """An attack that says it needs less than it uses is found out."""
         if self.attack.needs == Access.LABEL:
             return
-        x, y = _images(4)
-        handle = Metered(_Glass(), Access(self.attack.needs - 1), Budget(), 4)
+        x, y = _GLASS.images(4)
+        handle = Metered(_GLASS.model(), Access(self.attack.needs - 1), Budget(), 4)
         try:
             point = self.attack.run(handle, x, y, self.within, Budget(), Generator().manual_seed(0))
         except AccessDenied:
             return
-        fooled = _Glass().query(self.within.render(x, self.within.project(x, point))).labels != y
+        fooled = _GLASS.model().query(self.within.render(x, self.within.project(x, point))).labels != y
         assert not fooled.all(), "it needs less access than it says"

@@ -10,6 +10,7 @@ from redoubt.attacks.evasion import (
     APGD,
     NES,
     PGD,
+    Cascade,
     EvasionAttack,
     GridSearch,
     HopSkipJump,
@@ -67,6 +68,25 @@ class TestAPGDL1(EvasionConformance):
 class TestAPGDL2(EvasionConformance):
     attack = APGD()
     within = L2Ball(1.5, 0.0, 1.0)
+
+
+class TestCascade(EvasionConformance):
+    attack = Cascade(passes=120)
+
+
+class TestCascadeL2(EvasionConformance):
+    attack = Cascade(passes=120)
+    within = L2Ball(1.5, 0.0, 1.0)
+
+
+class TestCascadeL1(EvasionConformance):
+    attack = Cascade(passes=300)
+    within = L1Ball(8.0, 0.0, 1.0)
+
+
+class TestCascadeTurn(EvasionConformance):
+    attack = Cascade(passes=300)
+    within = TURN
 
 
 class TestTargetedAPGD(EvasionConformance):

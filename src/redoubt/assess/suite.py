@@ -7,6 +7,7 @@ from redoubt.attacks.evasion import (
     APGD,
     NES,
     PGD,
+    Cascade,
     EvasionAttack,
     GridSearch,
     HopSkipJump,
@@ -16,12 +17,13 @@ from redoubt.attacks.evasion import (
     TargetedAPGD,
 )
 from redoubt.perturb import PerturbationSet, Turn
-from redoubt.policy.strategies import ASKING
+from redoubt.policy.strategies import NAMED
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
     GridSearch(),
+    Cascade(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -32,6 +34,13 @@ STANDARD: tuple[EvasionAttack, ...] = (
     HopSkipJump(),
     RandomSearch(),
 )
+
+# What is played in their stead beside `Cascade`, which makes random changes of its own: enough to tell whether what
+# needs no gradient finds more.
+_BRIEFLY: dict[EvasionAttack, EvasionAttack] = {
+    Square(): Square(queries=100),
+    RandomSearch(): RandomSearch(samples=20),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ def choose(
     Args:
         within: the requirement's set.
         access: the lower of what the adversary may see and what the model can show.
-        names: the only strategies to play, or None for all that fit, less `ASKING` for who can follow gradients.
+        names: the only strategies to play, or None for all that fit; who can follow gradients plays the standard
+            ones alone, and briefly what needs no gradient.
         suite: the strategies to choose from, in order.
 
     Raises:
@@ -58,7 +68,7 @@ def choose(
     """
     bouts: list[Bout] = []
     for member in within.members:
-        named = [attack for attack in suite if (attack.name in names if names else _by_default(attack, access))]
+        named = [attack for attack in suite if attack.name in names] if names else _by_default(suite, access)
         fitting = [attack for attack in named if attack.needs <= access and attack.refuses(member) is None]
         if not fitting:
             why = "; ".join(
@@ -72,8 +82,10 @@ def choose(
     return tuple(bouts)
 
 
-def _by_default(attack: EvasionAttack, access: Access) -> bool:
-    return access < Access.GRADIENTS or attack.name not in ASKING
+def _by_default(suite: Sequence[EvasionAttack], access: Access) -> list[EvasionAttack]:
+    if access < Access.GRADIENTS:
+        return list(suite)
+    return [_BRIEFLY.get(attack, attack) for attack in suite if attack.name not in NAMED]
 
 
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:

@@ -25,6 +25,7 @@ _NEEDS: dict[StrategyName, Access] = {
     "nes": Access.SCORES,
     "rays": Access.LABEL,
     "hopskipjump": Access.LABEL,
+    "cascade": Access.GRADIENTS,
     "pgd": Access.GRADIENTS,
     "apgd-ce": Access.GRADIENTS,
     "apgd-dlr": Access.GRADIENTS,
@@ -38,9 +39,9 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
 }
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
-ASKING: frozenset[str] = frozenset({"nes", "rays", "hopskipjump"})
-"""Searches by queries that whoever can follow gradients plays only if they are named: for such an adversary `square`
-and `random` already tell whether the gradients mislead, and every pass is better spent on gradients."""
+NAMED: frozenset[str] = frozenset({"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump"})
+"""What whoever can follow gradients plays only if it is named: `cascade` is the stronger for the same passes, and
+`square` and `random` tell whether the gradients mislead."""
 
 
 def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model: ModelSource) -> tuple[str, str] | None:
@@ -74,7 +75,7 @@ def playable(requirement: Requirement, policy: Policy) -> tuple[StrategyName, ..
     """The strategies that a requirement is played with, if nothing about the model itself stands against it."""
     adversary = policy.adversaries[requirement.adversary]
     follows = adversary.access is Access.GRADIENTS and gives_gradients(policy.model.source)
-    wanted = requirement.strategies or tuple(name for name in STRATEGIES if not (follows and name in ASKING))
+    wanted = requirement.strategies or tuple(name for name in STRATEGIES if not (follows and name in NAMED))
     return tuple(
         dict.fromkeys(name for name in wanted if not refusal(name, adversary, requirement.within, policy.model))
     )

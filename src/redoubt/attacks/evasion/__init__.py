@@ -2,6 +2,7 @@
 
 from redoubt.attacks.evasion.apgd import APGD, TargetedAPGD
 from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.cascade import Cascade
 from redoubt.attacks.evasion.hopskipjump import HopSkipJump, Starts
 from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
@@ -14,6 +15,7 @@ __all__ = [
     "APGD",
     "NES",
     "PGD",
+    "Cascade",
     "EvasionAttack",
     "GridSearch",
     "HopSkipJump",

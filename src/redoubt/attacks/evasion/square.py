@@ -46,7 +46,7 @@ class Square(EvasionAttack):
         if not isinstance(within, LinfBall | L2Ball):
             return within.start(x)
         standing = Standing(model, x, y, within)
-        draw = _LinfSquares(within, rng) if isinstance(within, LinfBall) else _L2Squares(within, rng)
+        draw = squares_of(within, rng)
         queries = affordable_queries(budget, self.queries)
         if queries < 1:
             return standing.points
@@ -72,6 +72,11 @@ class Square(EvasionAttack):
                     return standing.points
         standing.propose(best)
         return standing.points
+
+
+def squares_of(within: LinfBall | L2Ball, rng: Generator) -> "_LinfSquares | _L2Squares":
+    """The random changes of a ball: `first` start of all, and `change` of the best so far."""
+    return _LinfSquares(within, rng) if isinstance(within, LinfBall) else _L2Squares(within, rng)
 
 
 def _as_images(x: Tensor) -> Tensor:

@@ -1,0 +1,232 @@
+"""The standard attack in any set: a cascade of short searches, each where those before it give most hope."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Generator, Tensor
+
+from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.losses import cross_entropy, dlr, margin
+from redoubt.attacks.evasion.square import squares_of
+from redoubt.models.meter import Metered, Slope
+from redoubt.perturb.base import PerturbationSet
+from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall
+from redoubt.records import Access, Budget
+
+_LOSSES = {"margin": margin, "ce": cross_entropy, "dlr": dlr}
+_FIRST_STEP, _LAST_STEP = 2.0, 0.02  # of the radius; along a cosine between them
+_LONGER = 2.5  # times the steps in an L1 ball
+_EARLY = 0.3  # share of an L1 climb's steps in each of the two wider balls
+_MOMENTUM = 0.75  # weight of the new step, as in Auto-PGD
+_BLOCKS = 7  # along each side of the image, in a start of blocks
+_WINDOWS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.001)  # shares of the image that one change of a random search covers
+_MOST = 8  # times the average for one example
+_NARROWEST, _WIDER, _NARROWING = 0.1, 1.5, 0.7  # see `_Field.learn`
+
+Start: TypeAlias = Literal["sample", "blocks", "best"]
+
+
+class Leg(NamedTuple):
+    """One kind of short search: by gradients of a loss from some start, or by random changes of the best point."""
+
+    start: Start
+    loss: Literal["margin", "ce", "dlr"] | None = None  # None: by random changes
+
+
+# From one start to the next, the losses and the places change; random changes take turns with gradients, since they
+# find what lies behind a flat or misleading slope, and need one pass where a slope needs two.
+_FIRST = (Leg("sample", "margin"), Leg("blocks", "ce"))
+_THEN = (
+    Leg("best"),
+    Leg("sample", "margin"),
+    Leg("best"),
+    Leg("blocks", "margin"),
+    Leg("best"),
+    Leg("sample", "ce"),
+    Leg("best"),
+    Leg("blocks", "dlr"),
+)
+
+
+@dataclass(frozen=True)
+class Cascade(EvasionAttack):
+    """Short climbs of several losses from several starts, and random changes of squares, on whoever is nearest to fall.
+
+    Without parameters to set: `passes` is what it may cost.  Every example is climbed from two starts.  After that each
+    round goes to the share of those standing whose best margin so far is highest, and that share follows from how deep
+    in this order examples fell lately: most robust examples are told by their first two climbs, and cost no more, while
+    those near the border get what the others leave over.  Compare A3 (Yao et al. 2022), which also drops examples by
+    their losses; and AutoAttack (Croce and Hein 2020), whose losses and random search (Andriushchenko et al. 2020)
+    these are, played there at full length one after another.
+
+    Does not cover: detectors and randomised models (`adaptive`); parts without a useful gradient in sets that have no
+    random search here (all but Linf and L2 balls).
+
+    Attributes:
+        passes: per example that stands after the first two climbs, on average and those included: who seems out of
+            reach leaves passes to the others, up to eight times as many, and never more than the budget of an example.
+        steps: of one climb, 2 passes each, and one slope before them; in an L1 ball two and a half times as many.
+        changes: of one random search, a pass each.
+    """
+
+    passes: int = 650
+    steps: int = 20
+    changes: int = 40
+    name: ClassVar[str] = "cascade"
+    needs: ClassVar[Access] = Access.GRADIENTS
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        limit = min(_MOST * self.passes, budget.passes or _MOST * self.passes)
+        field = _Field(model, x, y, within, limit, rng)
+        steps = math.ceil(_LONGER * self.steps) if isinstance(within, L1Ball) else self.steps
+        for leg in _FIRST:
+            field.climb(field.most_hopeful(), leg, steps)
+        left = field.purse(min(self.passes, limit))
+        for leg in _then(within):
+            rows = field.most_hopeful(narrow=True)[: max(left // min(2 * steps + 2, limit), 1)]
+            if left <= 0 or not len(rows):
+                break
+            spent = int(field.spent.sum())
+            fell = field.change(rows, self.changes) if leg.loss is None else field.climb(rows, leg, steps)
+            field.learn(rows, fell)
+            left -= int(field.spent.sum()) - spent
+        return field.points
+
+
+def _then(within: PerturbationSet) -> Iterator[Leg]:
+    """The later legs that fit a set, without end."""
+    ball = isinstance(within, LinfBall | L2Ball)
+    return cycle(leg for leg in _THEN if ball or leg.loss is not None)
+
+
+class _Field:
+    """All examples of one run: how near each came, at which point, and for how many passes.
+
+    Attributes:
+        points: the best point of each, `[B, ...]`; of those that fell, the one that fooled.
+        best: the margin there, `[B]`.
+        spent: passes, int64 `[B]`.
+    """
+
+    def __init__(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, limit: int, rng: Generator
+    ) -> None:
+        self._model, self._x, self._y, self._within, self._rng = model, x, y, within, rng
+        self._limit = limit
+        self._stands = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        self._share = 1.0
+        self.points = within.start(x).clone()
+        self.best = torch.full((len(x),), -torch.inf, device=x.device)
+        self.spent = torch.zeros(len(x), dtype=torch.int64)
+
+    def purse(self, each: int) -> int:
+        """What those standing may still spend together, if it is so much each on average."""
+        return each * int(self._stands.sum()) - int(self.spent[self._stands.cpu()].sum())
+
+    def most_hopeful(self, *, narrow: bool = False) -> Tensor:
+        """Rows of those standing who can pay for more, the nearest to the border first; only the first share of them if
+        `narrow`.
+        """
+        rows = (self._stands & self._solvent(1)).nonzero().squeeze(1)
+        rows = rows[self.best[rows].argsort(descending=True, stable=True)]
+        return rows[: math.ceil(len(rows) * self._share)] if narrow else rows
+
+    def learn(self, rows: Tensor, fell: Tensor) -> None:
+        """Look next time half as far again as where the last one fell in the order, but never all at once less far."""
+        standing = len(rows) / self._share
+        deepest = float(fell.nonzero().max() + 1) / standing if fell.any() else 0.0
+        self._share = min(max(_WIDER * deepest, _NARROWING * self._share, _NARROWEST), 1.0)
+
+    def climb(self, rows: Tensor, leg: Leg, steps: int) -> Tensor:
+        """A climb of some rows along a falling step; bool, which of them fell."""
+        first = rows
+        point = before = self._start(rows, leg.start)
+        for step, within in enumerate(self._stages(steps)):
+            solvent = self._solvent(2)[rows]
+            rows, point, before = rows[solvent], point[solvent], before[solvent]
+            if not len(rows):
+                break
+            x, y = self._x[rows], self._y[rows]
+            point = within.project(x, point)  # the stage may have narrowed
+            slope = self._slope(rows, point, _LOSSES[leg.loss or "margin"])
+            self.spent[rows.cpu()] += 2
+            if within == self._within:
+                stands = ~self._note(rows, point, margin(slope.logits, y), slope.fooled(y))
+                rows, point, before, x, slope = (
+                    rows[stands],
+                    point[stands],
+                    before[stands],
+                    x[stands],
+                    slope.only(stands),
+                )
+            if step == steps:
+                break
+            along = (1 + math.cos(math.pi * step / steps)) / 2
+            there = within.ascend(x, point, slope.gradient, max(_FIRST_STEP * along, _LAST_STEP))
+            if step:
+                blend = point + _MOMENTUM * (there - point) + (1 - _MOMENTUM) * (point - before)
+                there = within.project(x, blend)
+            before, point = point, there
+        return ~self._stands[first]
+
+    def _slope(self, rows: Tensor, point: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Slope:
+        x, y = self._x[rows], self._y[rows]
+        return self._model.only(rows).slope(point, lambda z: loss(z, y), lambda p: self._within.render(x, p))
+
+    def _stages(self, steps: int) -> Iterator[PerturbationSet]:
+        """The set of each slope of a climb.
+
+        In an L1 ball it begins in balls of three and two times the radius, where nobody can fall yet, since few
+        coordinates move at a time there, and a start inside the small ball gets stuck (Croce and Hein 2021, 4.2).
+        """
+        for step in range(steps + 1):
+            wide = isinstance(self._within, L1Ball)
+            yield (
+                self._within.scaled(3.0 if step < 0.3 * steps else 2.0) if wide and step < 0.6 * steps else self._within
+            )
+
+    def change(self, rows: Tensor, changes: int) -> Tensor:
+        """Random changes of the best point of some rows, kept where the margin rises; bool, which of them fell."""
+        first = rows
+        if not isinstance(self._within, LinfBall | L2Ball):
+            return ~self._stands[first]
+        draw = squares_of(self._within, self._rng)
+        for _ in range(changes):
+            rows = rows[self._solvent(1)[rows] & self._stands[rows]]
+            if not len(rows):
+                break
+            x, y = self._x[rows], self._y[rows]
+            share = _WINDOWS[int(torch.randint(len(_WINDOWS), (), generator=self._rng))]
+            point = draw.change(x, self.points[rows], share)
+            scored = self._model.only(rows).scored(point)
+            self.spent[rows.cpu()] += 1
+            self._note(rows, point, margin(scored.logits, y), scored.fooled(y))
+        return ~self._stands[first]
+
+    def _start(self, rows: Tensor, kind: Start) -> Tensor:
+        x = self._x[rows]
+        if kind == "blocks" and isinstance(self._within, LinfBall | L2Ball) and x.dim() == 4:
+            return self._blocks(x)
+        return self._within.sample(x, self._rng)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """A step of one radius towards signs that are constant over blocks, where many filters answer at once."""
+        signs = torch.randint(0, 2, (*x.shape[:2], _BLOCKS, _BLOCKS), generator=self._rng).to(x) * 2 - 1
+        return self._within.ascend(x, x, torch.nn.functional.interpolate(signs, size=x.shape[2:]), 1.0)
+
+    def _solvent(self, cost: int) -> Tensor:
+        return (self.spent + cost <= self._limit).to(self._stands.device)
+
+    def _note(self, rows: Tensor, point: Tensor, gain: Tensor, fooled: Tensor) -> Tensor:
+        """Keep what is better than before; whoever is fooled stands no more."""
+        better = fooled | (gain > self.best[rows])
+        self.best[rows[better]] = gain[better]
+        self.points[rows[better]] = point[better]
+        self._stands[rows[fooled]] = False
+        return fooled

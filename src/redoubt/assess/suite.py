@@ -8,6 +8,7 @@ from redoubt.attacks.evasion import (
     NES,
     PGD,
     EvasionAttack,
+    FeatureSearch,
     GridSearch,
     HopSkipJump,
     RandomSearch,
@@ -15,13 +16,14 @@ from redoubt.attacks.evasion import (
     Square,
     TargetedAPGD,
 )
-from redoubt.perturb import PerturbationSet, Turn
+from redoubt.perturb import PerturbationSet, Table, Turn
 from redoubt.policy.strategies import ASKING
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
     GridSearch(),
+    FeatureSearch(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -82,6 +84,8 @@ def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
+    if isinstance(member, Table):
+        return (FeatureSearch(queries=600, pairs=400),)
     if access >= Access.GRADIENTS and not isinstance(member, Turn):
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)

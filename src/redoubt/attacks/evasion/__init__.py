@@ -2,6 +2,7 @@
 
 from redoubt.attacks.evasion.apgd import APGD, TargetedAPGD
 from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.feature_search import FeatureSearch
 from redoubt.attacks.evasion.hopskipjump import HopSkipJump, Starts
 from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
@@ -15,6 +16,7 @@ __all__ = [
     "NES",
     "PGD",
     "EvasionAttack",
+    "FeatureSearch",
     "GridSearch",
     "HopSkipJump",
     "Oars",

@@ -265,7 +265,11 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     from redoubt.perturb import build_set
 
     access: Access = Adversary.model_validate(row["adversary"]).access
-    sets = [build_set(TypeAdapter(Within).validate_python(w), Face((1, 28, 28), 0.0, 1.0, 10)) for w in row["within"]]
+    faces = [Face((6,) if "features" in within else (1, 28, 28), 0.0, 1.0, 10) for within in row["within"]]
+    sets = [
+        build_set(TypeAdapter(Within).validate_python(within), face)
+        for within, face in zip(row["within"], faces, strict=True)
+    ]
     played = {bout.attack.name for within in sets for bout in choose(within, access, None)}
     return [attack.name for attack in STANDARD if attack.name in played]
 

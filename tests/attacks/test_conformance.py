@@ -12,6 +12,7 @@ from redoubt.attacks.evasion import (
     PGD,
     Cascade,
     EvasionAttack,
+    FeatureSearch,
     GridSearch,
     HopSkipJump,
     Oars,
@@ -21,8 +22,9 @@ from redoubt.attacks.evasion import (
     TargetedAPGD,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
+from redoubt.attacks.evasion.glass import Glass
 from redoubt.models import TorchModel
-from redoubt.perturb import L1Ball, L2Ball, LinfBall, Turn, Union
+from redoubt.perturb import Feature, L1Ball, L2Ball, LinfBall, Table, Turn, Union
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
@@ -160,6 +162,43 @@ class TestGrid(EvasionConformance):
 class TestRandom(EvasionConformance):
     attack = RandomSearch()
     within = TURN
+
+
+def table(low: float = 0.0, high: float = 1.0) -> Table:
+    """Every pixel of the glass may move by halves of the range."""
+    numbers = tuple(
+        Feature(f"pixel{at}", (at,), step=0.5, unit=high - low, zero=low, low=0.0, high=1.0) for at in range(64)
+    )
+    return Table(numbers, budget=8.0)
+
+
+class OfTables(EvasionConformance):
+    within = table()
+    glass = Glass(shape=(64,))
+
+    def in_range(self, low: float, high: float) -> Table:
+        return table(low, high)
+
+
+class TestFeatureSearch(OfTables):
+    attack = FeatureSearch(children=8, pairs=40, width=8, beam=4)
+
+
+class TestOarsFeatureSearch(OfTables):
+    attack = Oars(FeatureSearch(children=8, pairs=40, width=8, beam=4))
+
+
+class TestAPGDTable(OfTables):
+    attack = APGD(steps=20)
+
+
+class TestPGDTable(OfTables):
+    attack = PGD(steps=10)
+
+
+class TestRandomTable(OfTables):
+    attack = RandomSearch()
+    share = 0.0
 
 
 @dataclass(frozen=True)

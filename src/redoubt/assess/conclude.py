@@ -10,11 +10,13 @@ from redoubt.assess.chains import Done
 from redoubt.assess.doubts import Doubts
 from redoubt.assess.signs import RawPoint, Trials, find_signs
 from redoubt.assess.suite import Bout
+from redoubt.data import Dataset
 from redoubt.games import conclude, evasion_measures, measured
-from redoubt.perturb import NormBall, PerturbationSet
+from redoubt.perturb import NormBall, PerturbationSet, Table
 from redoubt.records import (
     CurvePoint,
     ExampleResult,
+    FeatureMove,
     Measured,
     Requirement,
     RequirementEvidence,
@@ -57,7 +59,7 @@ def conclude_requirement(
     rounds: Sequence[Done],
     curve: Curve,
     clean: Tensor,
-    y: Tensor,
+    data: Dataset,
     doubts: Doubts,
 ) -> Concluded:
     """Judge one requirement.
@@ -69,10 +71,11 @@ def conclude_requirement(
         rounds: the game's finished tasks, each example's in the order they were played.
         curve: the probe's.
         clean: the model's answers to the unperturbed inputs, int64 `[N]`.
-        y: true labels `[N]`.
+        data: the inputs and labels it is judged on.
         doubts: what was seen of the model before anything was played.
     """
-    examples, pictures = _examples(requirement.id, rounds, clean, y)
+    y = data.y
+    examples, pictures = _examples(requirement.id, rounds, clean, data)
     robust = torch.tensor([example.robust for example in examples])
     raw, points, unbounded = _curve(curve, clean, y)
     measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y))
@@ -115,9 +118,10 @@ def _outcome(bout: Bout, rounds: Sequence[Done]) -> StrategyOutcome:
 
 
 def _examples(
-    requirement: str, rounds: Sequence[Done], clean: Tensor, y: Tensor
+    requirement: str, rounds: Sequence[Done], clean: Tensor, data: Dataset
 ) -> tuple[tuple[ExampleResult, ...], dict[str, Tensor]]:
     """What became of each example, and pictures of some that were fooled."""
+    y = data.y
     work = [Work()] * len(y)
     fell: dict[int, dict[str, object]] = {}
     drawn: dict[int, Tensor] = {}
@@ -126,7 +130,7 @@ def _examples(
         for at, row in enumerate(done.task.rows):
             work[row] += result.meter.work(at)
             if result.fooled[at]:
-                radius = done.task.within.radius if isinstance(done.task.within, NormBall) else 1.0
+                radius = _radius(done.task.within)
                 fell[row] = {
                     "perturbed": int(result.answers[at]),
                     "strategy": done.task.attack.name,
@@ -134,6 +138,9 @@ def _examples(
                     "distance": float(result.size[at]) * radius,
                 }
                 drawn[row] = next(drawings)
+                if isinstance(done.task.within, Table):
+                    moved = done.task.within.moved(data.x[row], drawn[row])
+                    fell[row]["moves"] = tuple(FeatureMove.model_validate(vars(move)) for move in moved)
     shown = {row: f"{requirement}/{row}" for row in _spread(sorted(drawn), y)}
     examples = tuple(
         ExampleResult.model_validate(
@@ -143,6 +150,13 @@ def _examples(
         for row in range(len(y))
     )
     return examples, {key: drawn[row] for row, key in shown.items()}
+
+
+def _radius(within: PerturbationSet) -> float:
+    """What a size of 1 means in the set's own units; 1 for sets that have several."""
+    if isinstance(within, NormBall):
+        return within.radius
+    return within.budget if isinstance(within, Table) else 1.0
 
 
 def _spread(rows: Sequence[int], y: Tensor) -> list[int]:

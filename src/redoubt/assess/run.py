@@ -6,8 +6,9 @@ The order of steps, which the tests' names repeat:
 2. plan      for each requirement: the set, the bouts, the chains of tasks
 3. execute   run the tasks, keep each result as it comes; what an earlier run kept is not done again
 4. through   the same, through the guard, if one is named
-5. conclude  judge each requirement
-6. write     evidence, pictures and timings
+5. invariance look for training inputs of another class in the norm balls, if the policy names training data
+6. conclude  judge each requirement
+7. write     evidence, pictures and timings
 """
 
 import datetime
@@ -24,6 +25,7 @@ from redoubt import __version__
 from redoubt.assess.conclude import Concluded, Curve, conclude_requirement
 from redoubt.assess.execute import Progress, Silent, Stopwatch, execute
 from redoubt.assess.executors import executor_for
+from redoubt.assess.invariance import Found, check_invariance, training_data
 from redoubt.assess.plan import Plan, make_plan
 from redoubt.assess.store import TaskStore
 from redoubt.assess.suite import STANDARD
@@ -74,6 +76,7 @@ def assess(
 
     system = open_system(file.policy, file.base, file.place, device)
     clean = answers(system, file.place)
+    train = training_data(file, system)
 
     plans = [make_plan(requirement, system, clean, suite, file) for requirement in file.policy.requirements]
     for plan in plans:
@@ -87,9 +90,11 @@ def assess(
 
     work = [measure_work(plan, system, through, suite, progress) if through else None for plan in plans]
 
-    concluded = [_conclude(plan, system, clean, done) for plan, done in zip(plans, work, strict=True)]
+    looked = [check_invariance(plan, system, train) for plan in plans]
+
+    concluded = [_conclude(plan, system, clean, *done) for plan, *done in zip(plans, work, looked, strict=True)]
     evidence = _evidence(system, [item.evidence for item in concluded])
-    write_atomically(folder / "examples.safetensors", _pictures(concluded, system))
+    write_atomically(folder / "examples.safetensors", _pictures(concluded, system, [tensors for _, tensors in looked]))
     timings: Json = {"machine": _machine(), "started": started, "seconds": clock.seconds}
     write_atomically(folder / "timings.json", canonical_json(timings))
     write_atomically(folder / "evidence.json", canonical_json(evidence))
@@ -99,14 +104,15 @@ def assess(
 # ── conclude and write ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _conclude(plan: Plan, system: System, clean: Tensor, work: WorkFactor | None) -> Concluded:
+def _conclude(plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found) -> Concluded:
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
     curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), plan.everything)
     concluded = conclude_requirement(
-        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data.y, plan.doubts
+        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts
     )
-    return replace(concluded, evidence=concluded.evidence.model_copy(update={"guarded": work}))
+    added = {"guarded": work, "invariance": looked[0]}
+    return replace(concluded, evidence=concluded.evidence.model_copy(update=added))
 
 
 def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Evidence:
@@ -126,8 +132,8 @@ def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Ev
     )
 
 
-def _pictures(concluded: Sequence[Concluded], system: System) -> bytes:
-    tensors: dict[str, Tensor] = {}
+def _pictures(concluded: Sequence[Concluded], system: System, others: Sequence[dict[str, Tensor]]) -> bytes:
+    tensors: dict[str, Tensor] = {key: tensor for some in others for key, tensor in some.items()}
     for item in concluded:
         for key, perturbed in item.pictures.items():
             tensors[f"{key}/perturbed"] = perturbed.clone()

@@ -9,6 +9,7 @@ from redoubt.attacks.evasion import (
     PGD,
     Cascade,
     EvasionAttack,
+    FeatureSearch,
     GridSearch,
     HopSkipJump,
     RandomSearch,
@@ -16,7 +17,7 @@ from redoubt.attacks.evasion import (
     Square,
     TargetedAPGD,
 )
-from redoubt.perturb import PerturbationSet, Turn
+from redoubt.perturb import PerturbationSet, Table, Turn
 from redoubt.policy.strategies import NAMED
 from redoubt.records import Access, PolicyError
 
@@ -24,6 +25,7 @@ from redoubt.records import Access, PolicyError
 STANDARD: tuple[EvasionAttack, ...] = (
     GridSearch(),
     Cascade(),
+    FeatureSearch(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -94,6 +96,8 @@ def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
+    if isinstance(member, Table):
+        return (FeatureSearch(queries=600, pairs=400),)
     if access >= Access.GRADIENTS and not isinstance(member, Turn):
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)

@@ -1,9 +1,21 @@
-"""The sets an adversary may move in: norm balls, rotation+translation, unions."""
+"""The sets an adversary may move in: norm balls, rotation+translation, features of a table, unions."""
 
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.build import build_set
 from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall, NormBall
+from redoubt.perturb.table import Feature, Table
 from redoubt.perturb.turn import Turn
 from redoubt.perturb.union import Union
 
-__all__ = ["L1Ball", "L2Ball", "LinfBall", "NormBall", "PerturbationSet", "Turn", "Union", "build_set"]
+__all__ = [
+    "Feature",
+    "L1Ball",
+    "L2Ball",
+    "LinfBall",
+    "NormBall",
+    "PerturbationSet",
+    "Table",
+    "Turn",
+    "Union",
+    "build_set",
+]

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from redoubt.models.base import Face
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall
+from redoubt.perturb.table import Feature, Table
 from redoubt.perturb.turn import Turn
 from redoubt.perturb.union import Union
-from redoubt.records import Norm, PolicyError, Within, WithinAnyOf, WithinTurn
+from redoubt.records import Norm, PolicyError, Within, WithinAnyOf, WithinTable, WithinTurn
+from redoubt.records.policy import Movable
 
 _BALLS: dict[Norm, Callable[[float, float, float], PerturbationSet]] = {
     Norm.LINF: LinfBall,
@@ -20,7 +22,8 @@ def build_set(within: Within, face: Face) -> PerturbationSet:
     """The set that a requirement's `within` means for inputs of that face.
 
     Raises:
-        PolicyError: rotation or translation of inputs that are not images `[C, H, W]`.
+        PolicyError: rotation or translation of inputs that are not images `[C, H, W]`; features of inputs that are
+            not rows `[F]`.
     """
     if isinstance(within, WithinAnyOf):
         return Union(tuple(build_set(part, face) for part in within.any_of))
@@ -28,4 +31,33 @@ def build_set(within: Within, face: Face) -> PerturbationSet:
         if len(face.shape) != 3:
             raise PolicyError(f"rotation and translation need images [C, H, W]; the inputs are {list(face.shape)}")
         return Turn(within.rotation, within.translation, fill=face.low, high=face.high)
+    if isinstance(within, WithinTable):
+        if len(face.shape) != 1:
+            raise PolicyError(f"features are columns of a table [F]; the inputs are {list(face.shape)}")
+        return Table(
+            tuple(one for name, given in within.features.items() for one in _features(name, given, face)), within.budget
+        )
     return _BALLS[within.norm](within.radius, face.low, face.high)
+
+
+def _features(name: str, given: Movable, face: Face) -> tuple[Feature, ...]:
+    """One feature, or one for each of several columns of numbers."""
+    if given.kind == "category":
+        return (Feature(name, tuple(given.columns), given.cost, values=given.values or ()),)
+    low, high = given.scale or (face.low, face.high)
+    unit = (face.high - face.low) / (high - low)
+    return tuple(
+        Feature(
+            name if len(given.columns) == 1 else f"{name}[{number}]",
+            (column,),
+            given.cost,
+            given.step,
+            unit,
+            face.low - low * unit,
+            low if given.low is None else given.low,
+            high if given.high is None else given.high,
+            given.only != "down",
+            given.only != "up",
+        )
+        for number, column in enumerate(given.columns)
+    )

@@ -20,6 +20,7 @@ from redoubt.records import (
     Within,
     WithinAnyOf,
     WithinNorm,
+    WithinTable,
     WithinTurn,
 )
 
@@ -102,6 +103,8 @@ def _set(within: Within, face: InputFace) -> Iterator[Wrong]:
                 yield ("any_of", index, *path), what, remedy
     elif isinstance(within, WithinNorm):
         yield from _ball(within, face)
+    elif isinstance(within, WithinTable):
+        yield from _table(within, face)
     else:
         yield from _turn(within, face)
 
@@ -120,6 +123,46 @@ def _ball(within: WithinNorm, face: InputFace) -> Iterator[Wrong]:
             f"[{low:g}, {high:g}] are never farther apart than {most:.6g} in {within.norm}",
             remedy,
         )
+
+
+def _table(within: WithinTable, face: InputFace) -> Iterator[Wrong]:
+    if len(face.shape) != 1:
+        yield (
+            (),
+            f"features are columns of a table; the inputs are {list(face.shape)}",
+            "write shape: [columns] under model.input, or use a norm",
+        )
+        return
+    low, high = face.range
+    owners: dict[int, str] = {}
+    for name, feature in within.features.items():
+        here: tuple[Key, ...] = ("features", name)
+        if feature.at[1] >= face.shape[0]:
+            yield (
+                (*here, "at"),
+                f"{name} has column {feature.at[1]}, but inputs have {face.shape[0]} columns, counted from 0",
+                f"write at most {face.shape[0] - 1}",
+            )
+        taken = next((owners[column] for column in feature.columns if column in owners), None)
+        if taken is not None:
+            yield (*here, "at"), f"{name} has a column that {taken} has already", "give each column to one feature"
+        owners |= dict.fromkeys(feature.columns, name)
+        if feature.kind == "category" and not low <= 0 < 1 <= high:
+            yield (
+                (*here, "kind"),
+                f"a category's columns are 0 or 1, and inputs lie between {low:g} and {high:g}",
+                "write a range that holds 0 and 1, or make it a number",
+            )
+        ends = feature.scale or face.range
+        for key, value in (("low", feature.low), ("high", feature.high)):
+            if value is not None and not ends[0] <= value <= ends[1]:
+                yield (
+                    (*here, key),
+                    f"{name} cannot be {value:g}: the input range runs from {ends[0]:g} to {ends[1]:g} of its units",
+                    "give scale: [low, high], what the ends of the input range mean"
+                    if feature.scale is None
+                    else f"write a value from {ends[0]:g} to {ends[1]:g}",
+                )
 
 
 def _turn(within: WithinTurn, face: InputFace) -> Iterator[Wrong]:

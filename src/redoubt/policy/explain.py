@@ -1,6 +1,7 @@
 """A policy in plain sentences: what is promised, against whom, and what the data can tell."""
 
 from redoubt.policy.explain_guard import explain_guard
+from redoubt.policy.explain_table import explain_table
 from redoubt.policy.samples import Decisive, decisive_counts, fewest_examples
 from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.policy.strategies import playable
@@ -14,6 +15,7 @@ from redoubt.records import (
     Requirement,
     WithinAnyOf,
     WithinNorm,
+    WithinTable,
     WithinTurn,
 )
 
@@ -114,7 +116,7 @@ def _moves(requirement: Requirement, span: tuple[float, float]) -> str:
     return f"{requirement.adversary} may {_move(requirement.within, span)}"
 
 
-def _move(within: WithinNorm | WithinTurn, span: tuple[float, float]) -> str:
+def _move(within: WithinNorm | WithinTurn | WithinTable, span: tuple[float, float]) -> str:
     """What the adversary may do to an input, as the rest of a sentence."""
     if isinstance(within, WithinNorm):
         size = f"{within.radius:g}"
@@ -124,6 +126,8 @@ def _move(within: WithinNorm | WithinTurn, span: tuple[float, float]) -> str:
         if within.norm is Norm.L2:
             return f"change an input by a Euclidean length of at most {size} (L2)"
         return f"change the values of an input by at most {size} in sum (L1)"
+    if isinstance(within, WithinTable):
+        return explain_table(within, span)
     turn = f"turn an image by up to {within.rotation:g} degrees either way" if within.rotation else ""
     shift = f"shift an image by up to {within.translation:g} pixels along each axis" if within.translation else ""
     return f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift

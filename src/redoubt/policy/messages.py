@@ -168,7 +168,8 @@ _RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in Record.__su
 _ANOTHER_WAY = {
     "Bound": "a bound in words, for example 'robust_accuracy >= 0.85'",
     "DataSource": "a source in words, or a mapping with the keys source, take, seed",
-    "WithinNorm": "a mapping: {norm: …, radius: …}, {rotation: …, translation: …} or {any_of: […]}",
+    "WithinNorm": "a mapping: {norm: …, radius: …}, {rotation: …, translation: …}, "
+    "{features: …, budget: …} or {any_of: […]}",
 }
 
 

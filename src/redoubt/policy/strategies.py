@@ -13,6 +13,7 @@ from redoubt.records import (
     Within,
     WithinAnyOf,
     WithinNorm,
+    WithinTable,
     WithinTurn,
 )
 from redoubt.records.policy import StrategyName
@@ -21,6 +22,7 @@ STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 _NEEDS: dict[StrategyName, Access] = {
     "random": Access.LABEL,
     "grid": Access.LABEL,
+    "feature-search": Access.LABEL,
     "square": Access.SCORES,
     "nes": Access.SCORES,
     "rays": Access.LABEL,
@@ -62,11 +64,13 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
     if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):
         return "grid covers sets of few coordinates: rotation and translation", "use random, square or pgd"
+    if strategy == "feature-search" and not any(isinstance(part, WithinTable) for part in parts):
+        return "feature-search changes the features of a table", "use random, square or pgd"
     norms = _NORMS.get(strategy)
     if norms and not any(isinstance(part, WithinNorm) and part.norm in norms for part in parts):
         return (
             f"{strategy} moves in {' and '.join(_SHOWN[norm] for norm in norms)} balls only",
-            "use random, grid or pgd",
+            "use random, feature-search or pgd" if isinstance(within, WithinTable) else "use random, grid or pgd",
         )
     return None
 

@@ -104,6 +104,15 @@ class CurvePoint(Record):
     robust: Measured
 
 
+class FeatureMove(Record):
+    """One feature of a table's row, before and after, in its own units or by the names of its values."""
+
+    feature: str
+    before: str
+    after: str
+    cost: Annotated[float, Field(ge=0)]
+
+
 class ExampleResult(Record):
     """One example: what the model said of it, and what it was made to say."""
 
@@ -117,12 +126,46 @@ class ExampleResult(Record):
         default=None, description="Size of the move: its norm for balls, else a share of the radius."
     )
     work: Work = Work()
+    moves: tuple[FeatureMove, ...] = Field(
+        default=(), description="Of a table's row: the features that were changed, the dearest first."
+    )
     tensor: str | None = Field(default=None, description="Key of the perturbed input in `examples.safetensors`.")
 
     @property
     def robust(self) -> bool:
         """Correct, and nothing brought it to a wrong answer."""
         return self.clean == self.label and self.perturbed is None
+
+
+class OtherClass(Record):
+    """A test example, and a training input of another class inside the set around it."""
+
+    row: Count = Field(description="Row of the example in the data as taken.")
+    label: Count = Field(description="The example's label; the model gives it to the training input too.")
+    other: Count = Field(description="The training input's label.")
+    tensor: str = Field(description="Key of both in `examples.safetensors`.")
+
+
+class InvarianceCheck(Record):
+    """Whether the set is larger than the data allow: it holds training inputs whose label is another.
+
+    Around such an example no model is right everywhere, so robustness there is nothing to wish for.  It is no part of
+    the verdict.
+    """
+
+    within: str = Field(description="The ball that was looked into.")
+    training: str = Field(description="The training data's source, as the policy names it.")
+    digest: str = Field(description="Of the training data, `sha256:<hex>`.")
+    examined: Count = Field(description="Test examples.")
+    reachable: Count = Field(description="Of them, those with a training input of another class in the ball.")
+    kept: Count = Field(description="Of these, those where the model gives that training input the example's label.")
+    shown: tuple[OtherClass, ...] = Field(description="Some of `kept`.")
+
+    @model_validator(mode="after")
+    def _counts_nest(self) -> Self:
+        if not self.kept <= self.reachable <= self.examined:
+            raise ValueError(f"{self.kept} of {self.reachable} of {self.examined} do not nest")
+        return self
 
 
 class RequirementEvidence(Record):
@@ -145,6 +188,9 @@ class RequirementEvidence(Record):
     )
     examples: tuple[ExampleResult, ...]
     work: Work
+    invariance: tuple[InvarianceCheck, ...] = Field(
+        default=(), description="For each norm ball of the set, if the policy names training data."
+    )
     guarded: WorkFactor | None = Field(
         default=None, description="The attacker's work through the guard, if it was played through one."
     )
@@ -170,7 +216,8 @@ class Evidence(Record):
     What was played through a live guard (`guarded`) is the exception: a guard remembers, and its clock runs.
 
     `examples.safetensors` beside it holds, for each example with a `tensor` key K, the perturbed input under
-    `K/perturbed` and the clean one under `K/clean`, both float32 in the model's input range.
+    `K/perturbed` and the clean one under `K/clean`, both float32 in the model's input range; for examples of an
+    invariance check, the training input takes the place of the perturbed one.
     """
 
     redoubt: str = Field(description="Version of Redoubt.")

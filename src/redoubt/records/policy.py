@@ -125,7 +125,10 @@ class DataSources(Record):
     """The data a requirement is judged on, and the data a model is hardened with."""
 
     test: DataSourceField = Field(description="What the requirements are judged on.")
-    train: DataSourceField | None = Field(default=None, description="What `redoubt harden` trains on.")
+    train: DataSourceField | None = Field(
+        default=None,
+        description="What `redoubt harden` trains on. `assess` looks there for inputs of another class in norm balls.",
+    )
 
 
 # ── against whom ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +213,82 @@ class WithinTurn(Record):
         return self
 
 
+def _columns(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(value)
+    return (value, value) if isinstance(value, int) else value
+
+
+class Movable(Record):
+    """What the adversary may do to one feature of a table; to each of several alike, if `at` names several numbers."""
+
+    at: Annotated[
+        tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]],
+        BeforeValidator(_columns, json_schema_input_type=int | tuple[int, int]),
+    ] = Field(description="The column of the model's input, counted from 0, or `[first, last]` of several.")
+    kind: Literal["number", "category"] = Field(
+        default="number",
+        description="`number`: each column is a number of its own. `category`: the columns are one feature, of which "
+        "exactly one is 1 and the others are 0 (one-hot).",
+    )
+    cost: Positive = Field(
+        default=1.0,
+        description="What one `step` of a number costs (one unit of it, if it has no step), or a change to another "
+        "category.",
+    )
+    step: Positive | None = Field(
+        default=None,
+        description="A number moves by whole multiples of it, in its own units: `1` for whole numbers. Any move when "
+        "absent.",
+    )
+    scale: Annotated[tuple[float, float], AfterValidator(ordered)] | None = Field(
+        default=None,
+        description="`[low, high]`: the number's values, in its own units, at the two ends of the model's input range. "
+        "The input range itself when absent.",
+    )
+    low: float | None = Field(default=None, description="The least value it may be moved to, in its own units.")
+    high: float | None = Field(default=None, description="The greatest value it may be moved to, in its own units.")
+    only: Literal["up", "down"] | None = Field(
+        default=None, description="The one direction in which a number may be moved. Both when absent."
+    )
+    values: tuple[str, ...] | None = Field(
+        default=None, description="Names of a category's values, in the order of its columns, for the report."
+    )
+
+    @property
+    def columns(self) -> range:
+        """The columns."""
+        return range(self.at[0], self.at[1] + 1)
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> Self:
+        if self.at[0] > self.at[1]:
+            raise ValueError(f"at is [{self.at[0]}, {self.at[1]}]; expected [first, last]")
+        if self.kind == "number":
+            if self.values is not None:
+                raise ValueError("values are names of categories; write kind: category")
+            if self.low is not None and self.high is not None and self.low >= self.high:
+                raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+            return self
+        given = [key for key in ("step", "scale", "low", "high", "only") if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"a category has no {given[0]}")
+        if len(self.columns) < 2:
+            raise ValueError("a category has one column for each value: at: [first, last]")
+        if self.values is not None and len(self.values) != len(self.columns):
+            raise ValueError(f"values names {len(self.values)} values, but at has {len(self.columns)} columns")
+        return self
+
+
+class WithinTable(Record):
+    """Changes of a table's features, at a price. What is not named does not change."""
+
+    features: Annotated[dict[Name, Movable], Field(min_length=1)] = Field(
+        description="What may be changed, by name. Every other column stays as it is."
+    )
+    budget: Positive = Field(description="What all changes of one input may cost together.")
+
+
 def _kind_of_set(value: object) -> str:
     """Which of the shapes below a mapping means, told by its keys, so that messages speak of that shape only."""
     keys = (
@@ -217,6 +296,8 @@ def _kind_of_set(value: object) -> str:
     )
     if "any_of" in keys:
         return "any_of"
+    if keys & {"features", "budget"}:
+        return "table"
     return "turn" if keys & {"rotation", "translation"} and not keys & {"norm", "radius"} else "norm"
 
 
@@ -234,7 +315,10 @@ class WithinAnyOf(Record):
 
 
 Within = Annotated[
-    Annotated[WithinNorm, Tag("norm")] | Annotated[WithinTurn, Tag("turn")] | Annotated[WithinAnyOf, Tag("any_of")],
+    Annotated[WithinNorm, Tag("norm")]
+    | Annotated[WithinTurn, Tag("turn")]
+    | Annotated[WithinTable, Tag("table")]
+    | Annotated[WithinAnyOf, Tag("any_of")],
     Discriminator(_kind_of_set),
 ]
 
@@ -288,7 +372,18 @@ BoundField = Annotated[
 ]
 
 StrategyName = Literal[
-    "random", "grid", "cascade", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "nes", "rays", "hopskipjump"
+    "random",
+    "grid",
+    "cascade",
+    "pgd",
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "square",
+    "nes",
+    "rays",
+    "hopskipjump",
+    "feature-search",
 ]
 
 

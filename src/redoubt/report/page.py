@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from redoubt.records import RequirementEvidence, Verdict
+from redoubt.records import FeatureMove, RequirementEvidence, Verdict
 from redoubt.report import charts, words
-from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, triptych
-from redoubt.report.read import Folder, Pair
+from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, picture, triptych
+from redoubt.report.read import Folder, Neighbours, Pair
 
 ORDER = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.WITHSTOOD)
 
@@ -24,6 +24,17 @@ class _Example:
     distance: str
     picture: Triptych | None
     moves: list[Move]
+    features: tuple[FeatureMove, ...]
+
+
+@dataclass(frozen=True)
+class _Other:
+    row: int
+    label: str
+    other: str
+    within: str
+    example: str
+    training: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,9 @@ class _Section:
     seconds: list[str]
     elapsed: float
     examples: list[_Example]
+    moved: list[words.OftenMoved]
+    invariance: list[str]
+    others: list[_Other]
 
 
 def render_page(folder: Folder, command: str) -> str:
@@ -111,6 +125,22 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
         seconds=_seconds(times, requirement),
         elapsed=sum(times.get(strategy, 0.0) for strategy in {o.strategy for o in requirement.outcomes}),
         examples=[_example(folder, pair, low, high, gain) for pair in pairs],
+        moved=words.often_moved(requirement.examples),
+        invariance=[words.invariance_sentence(check) for check in requirement.invariance],
+        others=[_other(folder, pair, low, high) for pair in folder.others[requirement.id]],
+    )
+
+
+def _other(folder: Folder, pair: Neighbours, low: float, high: float) -> _Other:
+    evidence, result = folder.evidence, pair.result
+    drawn = is_image(evidence.input_shape)
+    return _Other(
+        row=result.row,
+        label=words.class_name(evidence, result.label),
+        other=words.class_name(evidence, result.other),
+        within=words.one_line(pair.within),
+        example=picture(pair.example, low, high) if drawn else "",
+        training=picture(pair.training, low, high) if drawn else "",
     )
 
 
@@ -127,7 +157,7 @@ def _seconds(times: dict[str, float], requirement: RequirementEvidence) -> list[
 
 def _example(folder: Folder, pair: Pair, low: float, high: float, gain: float) -> _Example:
     result, evidence = pair.result, folder.evidence
-    picture = is_image(evidence.input_shape)
+    drawn = is_image(evidence.input_shape)
     return _Example(
         row=result.row,
         was=words.class_name(evidence, result.clean),
@@ -136,6 +166,7 @@ def _example(folder: Folder, pair: Pair, low: float, high: float, gain: float) -
         within=words.one_line(result.within or ""),
         passes=words.count(result.work.passes),
         distance="" if result.distance is None else f"{result.distance:.3g}",
-        picture=triptych(pair, low, high, gain) if picture else None,
-        moves=[] if picture else largest_moves(pair),
+        picture=triptych(pair, low, high, gain) if drawn else None,
+        moves=[] if drawn or result.moves else largest_moves(pair),
+        features=result.moves,
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from redoubt.records import Evidence, ExampleResult, Place, StorageError
+from redoubt.records import Evidence, ExampleResult, OtherClass, Place, StorageError
 from redoubt.records.base import Record
 
 EVIDENCE, EXAMPLES, POLICY, TIMINGS = "evidence.json", "examples.safetensors", "policy.yaml", "timings.json"
@@ -57,6 +57,16 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """A test example, and a training input of another class in the ball around it, float32 `[*shape]` each."""
+
+    result: OtherClass
+    within: str
+    example: Floats
+    training: Floats
+
+
+@dataclass(frozen=True)
 class Folder:
     """An evidence folder in memory; of the examples, those that a report shows, per requirement id."""
 
@@ -64,6 +74,7 @@ class Folder:
     policy: str
     timings: Timings | None
     pairs: dict[str, tuple[Pair, ...]]
+    others: dict[str, tuple[Neighbours, ...]]
 
 
 def read_folder(path: Path, shown: int = 8) -> Folder:
@@ -78,11 +89,26 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
     """
     evidence = read_evidence(path)
     chosen = {r.id: _varied(r.examples, shown) for r in evidence.requirements}
+    checks = [(r.id, check.within, one) for r in evidence.requirements for check in r.invariance for one in check.shown]
+    keys = [e.tensor or "" for examples in chosen.values() for e in examples] + [one.tensor for _, _, one in checks]
+    small = math.prod(evidence.input_shape) <= _MAX_COORDINATES
+    drawn = _tensors(path / EXAMPLES, evidence, keys) if keys and small else {}
     return Folder(
         evidence=evidence,
         policy=_text(path / POLICY),
         timings=_record(path / TIMINGS, Timings) if (path / TIMINGS).exists() else None,
-        pairs=_pairs(path / EXAMPLES, evidence, chosen) if any(chosen.values()) else dict.fromkeys(chosen, ()),
+        pairs={
+            name: tuple(Pair(e, *drawn[e.tensor]) for e in examples if e.tensor in drawn)
+            for name, examples in chosen.items()
+        },
+        others={
+            name: tuple(
+                Neighbours(one, within, *drawn[one.tensor])
+                for owner, within, one in checks
+                if owner == name and one.tensor in drawn
+            )
+            for name in chosen
+        },
     )
 
 
@@ -181,9 +207,8 @@ def _varied(examples: tuple[ExampleResult, ...], shown: int) -> list[ExampleResu
     return sorted((example for _, example in turns[:shown]), key=lambda example: example.row)
 
 
-def _pairs(path: Path, evidence: Evidence, chosen: dict[str, list[ExampleResult]]) -> dict[str, tuple[Pair, ...]]:
-    if math.prod(evidence.input_shape) > _MAX_COORDINATES:
-        return dict.fromkeys(chosen, ())
+def _tensors(path: Path, evidence: Evidence, wanted: list[str]) -> dict[str, tuple[Floats, Floats]]:
+    """For each key the clean input, and what stands beside it."""
     _check_size(path)
     with _wall(path), safe_open(path, framework="numpy") as file:
         keys = set(file.keys())
@@ -206,7 +231,4 @@ def _pairs(path: Path, evidence: Evidence, chosen: dict[str, list[ExampleResult]
                 raise StorageError(f"tensor {key!r} holds NaN or infinity", Place(str(path)), remedy=_AGAIN)
             return array
 
-        return {
-            name: tuple(Pair(e, tensor(f"{e.tensor}/clean"), tensor(f"{e.tensor}/perturbed")) for e in examples)
-            for name, examples in chosen.items()
-        }
+        return {key: (tensor(f"{key}/clean"), tensor(f"{key}/perturbed")) for key in wanted}

@@ -1,9 +1,19 @@
 """Evidence in plain words: what every report says the same way."""
 
 import re
+from dataclasses import dataclass
 from statistics import median
 
-from redoubt.records import Bound, Evidence, ExampleResult, Measured, RequirementEvidence, SignName, Verdict
+from redoubt.records import (
+    Bound,
+    Evidence,
+    ExampleResult,
+    InvarianceCheck,
+    Measured,
+    RequirementEvidence,
+    SignName,
+    Verdict,
+)
 from redoubt.records.campaign import Campaign, WorkFactor
 
 # Control characters (newline and tab excepted), and those that reorder or hide text (Unicode TR 36, TR 55).
@@ -228,6 +238,23 @@ def _inputs(number: int) -> str:
     return "One input" if number == 1 else f"{count(number)} inputs"
 
 
+def invariance_sentence(check: InvarianceCheck) -> str:
+    """What the look for training inputs of another class found, and what follows from it."""
+    within, training = one_line(check.within), one_line(check.training)
+    if not check.reachable:
+        return (
+            f"None of {_inputs(check.examined).lower()} has a training input of another class within {within} "
+            f"({training}): as far as these data tell, the label holds throughout the set."
+        )
+    kept = "none" if not check.kept else count(check.kept)
+    return (
+        f"{count(check.reachable)} of {_inputs(check.examined)} have a training input of another class within {within} "
+        f"({training}). There a model that is robust must be wrong about one of the two, so the set is too large for "
+        f"these data. Of those training inputs the model gives {kept} the label of the input beside it: that much of "
+        "its robustness is blindness to what makes the classes differ. The verdict above does not count this."
+    )
+
+
 def class_name(evidence: Evidence, label: int) -> str:
     """The class's name; its index where the evidence has none for it; -1 is a refusal to answer."""
     if label == -1:
@@ -262,3 +289,22 @@ SIGN_REMEDY = {
     SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
     "only asks it.",
 }
+
+
+@dataclass(frozen=True)
+class OftenMoved:
+    """A feature of a table, in how many of the inputs that fell it was changed, and what that cost on average."""
+
+    feature: str
+    inputs: int
+    mean_cost: float
+
+
+def often_moved(examples: tuple[ExampleResult, ...]) -> list[OftenMoved]:
+    """The features that were changed, most often first."""
+    costs: dict[str, list[float]] = {}
+    for example in examples:
+        for move in example.moves:
+            costs.setdefault(move.feature, []).append(move.cost)
+    moved = [OftenMoved(name, len(spent), sum(spent) / len(spent)) for name, spent in costs.items()]
+    return sorted(moved, key=lambda one: (-one.inputs, one.feature))

@@ -3,6 +3,7 @@
 from redoubt.attacks.evasion.apgd import APGD, TargetedAPGD
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.cascade import Cascade
+from redoubt.attacks.evasion.feature_search import FeatureSearch
 from redoubt.attacks.evasion.hopskipjump import HopSkipJump, Starts
 from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
@@ -17,6 +18,7 @@ __all__ = [
     "PGD",
     "Cascade",
     "EvasionAttack",
+    "FeatureSearch",
     "GridSearch",
     "HopSkipJump",
     "Oars",

@@ -8,6 +8,7 @@ that only looks busy, does not pass.
 """
 
 import dataclasses
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -19,8 +20,6 @@ from redoubt.models.base import Model
 from redoubt.models.meter import AccessDenied, Metered
 from redoubt.perturb import LinfBall, NormBall, PerturbationSet, Union
 from redoubt.records import Access, Budget
-
-_GLASS = Glass()
 
 
 def stretched(within: PerturbationSet, low: float, high: float) -> PerturbationSet:
@@ -45,11 +44,13 @@ class EvasionConformance:
         attack: the attack under test.
         within: a set in which the glass model can be fooled; the default lets a working attack fool every input.
         share: of the inputs, how many the attack must fool.
+        glass: the model and its inputs; of another shape for a set that needs it.
     """
 
     attack: ClassVar[EvasionAttack]
     within: ClassVar[PerturbationSet] = LinfBall(0.25, 0.0, 1.0)
     share: ClassVar[float] = 0.9
+    glass: ClassVar[Glass] = Glass()
 
     def in_range(self, low: float, high: float) -> PerturbationSet:
         """`within`, for inputs of another range.  Override for a set that `stretched` does not know."""
@@ -60,9 +61,10 @@ class EvasionConformance:
         count: int = 16,
         seed: int = 0,
         budget: Budget | None = None,
-        glass: Glass = _GLASS,
+        glass: Glass | None = None,
         model: Model | None = None,
     ) -> tuple[Tensor, Tensor, Metered]:
+        glass = glass or self.glass
         x, y = glass.images(count)
         return self._play(x, y, self.in_range(glass.low, glass.high), model or glass.model(), seed, budget)
 
@@ -114,10 +116,10 @@ class EvasionConformance:
     def test_a_batch_of_one_fares_as_in_a_batch_of_many(self) -> None:
         """An example's outcome is its own: the same point where nothing is drawn, else the same success."""
         count = 4
-        x, y = _GLASS.images(count)
+        x, y = self.glass.images(count)
         together, _, _ = self._run(count)
         other, _, _ = self._run(count, seed=1)
-        alone = [self._play(x[[at]], y[[at]], self.within, _GLASS.model(), seed=at) for at in range(count)]
+        alone = [self._play(x[[at]], y[[at]], self.within, self.glass.model(), seed=at) for at in range(count)]
         assert torch.cat([fooled for _, fooled, _ in alone]).float().mean() >= self.share - 0.3
         if torch.equal(together, other):  # it draws nothing
             assert torch.allclose(torch.cat([point for point, _, _ in alone]), together, atol=1e-4)
@@ -125,18 +127,18 @@ class EvasionConformance:
     def test_two_classes_and_a_thousand(self) -> None:
         """Losses that look at the third logit, targets, and loops over classes hold at both ends."""
         for classes in (2, 1000):
-            _, fooled, _ = self._run(count=8, glass=Glass(classes=classes))
+            _, fooled, _ = self._run(count=8, glass=replace(self.glass, classes=classes))
             assert fooled.float().mean() >= min(self.share, 0.85), f"{classes} classes"
 
     def test_other_input_ranges(self) -> None:
         """Nothing assumes 0..1: the same problem, stretched, is solved as well."""
         for low, high in ((-1.0, 2.0), (0.0, 255.0)):
-            _, fooled, _ = self._run(count=8, glass=Glass(low=low, high=high))
+            _, fooled, _ = self._run(count=8, glass=replace(self.glass, low=low, high=high))
             assert fooled.float().mean() >= min(self.share, 0.85), f"range {low}..{high}"
 
     def test_float64(self) -> None:
         """Inputs and models of double precision; points are of the inputs' type."""
-        point, fooled, _ = self._run(count=8, glass=Glass(dtype=torch.float64))
+        point, fooled, _ = self._run(count=8, glass=replace(self.glass, dtype=torch.float64))
         assert fooled.float().mean() >= min(self.share, 0.85)
         assert point.dtype == torch.float64
 
@@ -150,7 +152,7 @@ class EvasionConformance:
 
     def test_leaves_a_model_in_training_as_it_was(self) -> None:
         """Mode, weights, buffers and gradients; and it is the model in evaluation mode that is attacked."""
-        model = _GLASS.in_training()
+        model = self.glass.in_training()
         module = model.module
         state = {name: value.clone() for name, value in module.state_dict().items()}
         modes = [part.training for part in module.modules()]
@@ -162,28 +164,28 @@ class EvasionConformance:
 
     def test_takes_examples_that_are_answered_wrongly_already(self) -> None:
         """They are fooled as they are: no crash, no loss of the others."""
-        x, y = _GLASS.images(8)
-        y[::2] = (y[::2] + 1) % _GLASS.classes
-        _, fooled, _ = self._play(x, y, self.within, _GLASS.model(), budget=Budget(passes=1000))
+        x, y = self.glass.images(8)
+        y[::2] = (y[::2] + 1) % self.glass.classes
+        _, fooled, _ = self._play(x, y, self.within, self.glass.model(), budget=Budget(passes=1000))
         assert fooled[::2].float().mean() >= min(self.share, 0.75)
-        alone, _, _ = self._play(x[:1], y[:1], self.within, _GLASS.model(), budget=Budget(passes=1))
+        alone, _, _ = self._play(x[:1], y[:1], self.within, self.glass.model(), budget=Budget(passes=1))
         assert len(alone) == 1
 
     def test_targets_other_classes_than_the_likeliest(self) -> None:
         """Of a strategy with `targets`: a likelier class that no point of the set has does not stop it."""
         if getattr(self.attack, "targets", 0) > 1:
-            _, fooled, _ = self._run(count=8, glass=Glass(decoy=True))
+            _, fooled, _ = self._run(count=8, glass=replace(self.glass, decoy=True))
             assert fooled.float().mean() >= min(self.share, 0.85)
 
     def test_is_denied_what_it_may_not_see(self) -> None:
         """An attack that says it needs less than it uses is found out."""
         if self.attack.needs == Access.LABEL:
             return
-        x, y = _GLASS.images(4)
-        handle = Metered(_GLASS.model(), Access(self.attack.needs - 1), Budget(), 4)
+        x, y = self.glass.images(4)
+        handle = Metered(self.glass.model(), Access(self.attack.needs - 1), Budget(), 4)
         try:
             point = self.attack.run(handle, x, y, self.within, Budget(), Generator().manual_seed(0))
         except AccessDenied:
             return
-        fooled = _GLASS.model().query(self.within.render(x, self.within.project(x, point))).labels != y
+        fooled = self.glass.model().query(self.within.render(x, self.within.project(x, point))).labels != y
         assert not fooled.all(), "it needs less access than it says"

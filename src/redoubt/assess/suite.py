@@ -5,27 +5,35 @@ from dataclasses import dataclass
 
 from redoubt.attacks.evasion import (
     APGD,
+    FMN,
     NES,
     PGD,
+    CarliniWagner,
+    DeepFool,
     EvasionAttack,
     GridSearch,
     HopSkipJump,
     RandomSearch,
     RayS,
+    SigmaZero,
     Square,
     TargetedAPGD,
 )
 from redoubt.perturb import PerturbationSet, Turn
-from redoubt.policy.strategies import ASKING
+from redoubt.policy.strategies import by_default
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
     GridSearch(),
+    SigmaZero(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
     PGD(restarts=5),
+    FMN(),
+    DeepFool(),
+    CarliniWagner(),
     Square(),
     NES(),
     RayS(),
@@ -50,15 +58,16 @@ def choose(
     Args:
         within: the requirement's set.
         access: the lower of what the adversary may see and what the model can show.
-        names: the only strategies to play, or None for all that fit, less `ASKING` for who can follow gradients.
+        names: the only strategies to play, or None for all that fit and are played `by_default`.
         suite: the strategies to choose from, in order.
 
     Raises:
         PolicyError: some member can be played by no strategy.
     """
     bouts: list[Bout] = []
+    follows = access >= Access.GRADIENTS
     for member in within.members:
-        named = [attack for attack in suite if (attack.name in names if names else _by_default(attack, access))]
+        named = [attack for attack in suite if (attack.name in names if names else by_default(attack.name, follows))]
         fitting = [attack for attack in named if attack.needs <= access and attack.refuses(member) is None]
         if not fitting:
             why = "; ".join(
@@ -70,10 +79,6 @@ def choose(
             )
         bouts += [Bout(attack, member) for attack in fitting]
     return tuple(bouts)
-
-
-def _by_default(attack: EvasionAttack, access: Access) -> bool:
-    return access < Access.GRADIENTS or attack.name not in ASKING
 
 
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:

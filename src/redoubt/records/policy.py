@@ -34,11 +34,12 @@ class Access(enum.IntEnum):
 
 
 class Norm(enum.StrEnum):
-    """The norm of a perturbation, taken over all coordinates of one input."""
+    """The norm of a perturbation, taken over all coordinates of one input; L0 over the pixels of an image."""
 
     LINF = "linf"
     L2 = "l2"
     L1 = "l1"
+    L0 = "l0"
 
 
 # ── what is protected ────────────────────────────────────────────────────────────────────────────────────────────
@@ -188,9 +189,12 @@ class WithinNorm(Record):
 
     norm: Norm = Field(
         description="How the size of a move is taken: `linf` the greatest change of any coordinate, `l2` the Euclidean "
-        "length, `l1` the sum of all changes."
+        "length, `l1` the sum of all changes, `l0` how many pixels of an image `[C, H, W]` change, or values of another "
+        "input."
     )
-    radius: Positive = Field(description="The largest size of a move, in the units of the model's input range.")
+    radius: Positive = Field(
+        description="The largest size of a move, in the units of the model's input range; for `l0` a whole number."
+    )
 
 
 class WithinTurn(Record):
@@ -287,7 +291,22 @@ BoundField = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(robust_accuracy|clean_accuracy) >= .+$|^attack_success <= .+$"}),
 ]
 
-StrategyName = Literal["random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "nes", "rays", "hopskipjump"]
+StrategyName = Literal[
+    "random",
+    "grid",
+    "pgd",
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "square",
+    "nes",
+    "rays",
+    "hopskipjump",
+    "fmn",
+    "sigma-zero",
+    "deepfool",
+    "carlini-wagner",
+]
 
 
 class Requirement(Record):

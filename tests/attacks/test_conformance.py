@@ -114,12 +114,12 @@ class TestFMNL0(EvasionConformance):
 
 class TestSigmaZero(EvasionConformance):
     attack = SigmaZero()
-    within = L0Ball(5, 0.0, 1.0)
+    within = L0Ball(12, 0.0, 1.0)
 
 
 class TestSigmaZeroThrough(EvasionConformance):
     attack = SigmaZero(nearest=True)
-    within = L0Ball(5, 0.0, 1.0)
+    within = L0Ball(12, 0.0, 1.0)
 
 
 class TestDeepFool(EvasionConformance):

@@ -26,12 +26,14 @@ class NormBall(PerturbationSet):
     Attributes:
         radius: in the units of the input range.
         low, high: the input range.
+        grain: the least by which two lengths differ; 0 where any length can be had.
     """
 
     radius: float
     low: float
     high: float
     symbol: ClassVar[str]
+    grain: ClassVar[float] = 0.0
 
     @abc.abstractmethod
     def length(self, move: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class L0Ball(NormBall):
     """
 
     symbol: ClassVar[str] = "L0"
+    grain: ClassVar[float] = 1.0
 
     @property
     def pixels(self) -> int:

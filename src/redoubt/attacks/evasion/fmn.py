@@ -110,8 +110,10 @@ class _Run:
     def resize(self, length: Tensor, wrong: Tensor, slope: Slope, ball: NormBall, change: float) -> None:
         """Shrink the radius at wrong answers; else let it grow, to where the first wrong one is expected, or a bit."""
         expected = length + slope.loss.abs() / ball.dual(slope.gradient).clamp_min(1e-12)
-        grown = torch.where(self.found, self.radius * (1 + change), expected)
-        shrunk = torch.minimum(self.radius, self.best_length) * (1 - change)
+        larger = torch.maximum(self.radius * (1 + change), self.radius + ball.grain)
+        grown = torch.where(self.found, larger, expected + ball.grain)
+        known = torch.minimum(self.radius, self.best_length)
+        shrunk = torch.minimum(known * (1 - change), known - ball.grain).clamp_min(0)
         self.radius = torch.where(wrong, shrunk, grown)
         self.found = self.found | wrong
 

@@ -160,7 +160,7 @@ def main() -> None:
             model, data = model_of(which), images(which, 1000)
             right = (model.query(data.x).labels == data.y).nonzero().squeeze(1)[: asked.images]
             x, y = data.x[right], data.y[right]
-            module = Counted(model.module)
+            module = Counted(model.module).eval()
             counted = TorchModel(module, model.face)
             for name, run in contenders(counted, module, norm).items():
                 row = {"model": which, "norm": norm, "contender": name}

@@ -19,7 +19,7 @@ from redoubt.attacks.evasion import (
     Square,
     TargetedAPGD,
 )
-from redoubt.perturb import PerturbationSet, Turn
+from redoubt.perturb import NormBall, PerturbationSet, Turn
 from redoubt.policy.strategies import by_default
 from redoubt.records import Access, PolicyError
 
@@ -84,6 +84,13 @@ def choose(
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
     """The quick strategies for the curve over radii: for each member, what finds most at few passes."""
     return tuple(Bout(attack, member) for member in within.members for attack in _probes(member, access))
+
+
+def nearest_for(member: PerturbationSet, access: Access) -> EvasionAttack | None:
+    """The minimum-norm strategy that draws the curve over radii in a norm ball; None where none can be played."""
+    if access < Access.GRADIENTS or not isinstance(member, NormBall):
+        return None
+    return FMN(nearest=True)
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:

@@ -16,6 +16,7 @@ from redoubt.records.errors import (
 from redoubt.records.evidence import (
     CurvePoint,
     Digests,
+    Distances,
     Evidence,
     ExampleResult,
     Interval,
@@ -59,6 +60,7 @@ __all__ = [
     "DataSource",
     "Decision",
     "Digests",
+    "Distances",
     "EndpointError",
     "Evidence",
     "ExampleResult",

@@ -189,8 +189,8 @@ class WithinNorm(Record):
 
     norm: Norm = Field(
         description="How the size of a move is taken: `linf` the greatest change of any coordinate, `l2` the Euclidean "
-        "length, `l1` the sum of all changes, `l0` how many pixels of an image `[C, H, W]` change, or values of another "
-        "input."
+        "length, `l1` the sum of all changes, `l0` how many pixels of an image change, or values of "
+        "another input."
     )
     radius: Positive = Field(
         description="The largest size of a move, in the units of the model's input range; for `l0` a whole number."

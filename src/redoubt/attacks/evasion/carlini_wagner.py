@@ -22,8 +22,9 @@ _ROOM = 1 - 1e-6  # the range is entered this far, or its ends would lie at infi
 class CarliniWagner(EvasionAttack):
     """Adam on |move|^2 + c max(-margin, -confidence), in a coordinate that cannot leave the range (sections V and VI).
 
-    For each example the least c that succeeds is searched, tenfold up until one does and by bisection then.  L2 only.
-    A baseline that takes many passes, so it is played only where a policy names it.
+    The move counts as a share of the range, so that c means the same in any.  For each example the least c that
+    succeeds is searched, tenfold up until one does and by bisection then.  L2 only.  A baseline that takes many passes, so it is
+    played only where a policy names it.
 
     Attributes:
         steps: steps for each c, of 2 passes each.
@@ -81,7 +82,8 @@ class CarliniWagner(EvasionAttack):
             wrong = slope.fooled(nearest.y)
             succeeded[nearest.rows[wrong]] = True
             pull = _rows(torch.where(slope.loss < self.confidence, weight, 0), free)
-            gradient = (2 * (point - nearest.x) - pull * slope.gradient) * half * (1 - bent.square())
+            length_slope = 2 * (point - nearest.x) / (2 * half) ** 2
+            gradient = (length_slope - pull * slope.gradient) * half * (1 - bent.square())
             keep = nearest.learn(point, wrong)
             if keep is not None:
                 free, mean, square = free[keep], mean[keep], square[keep]

@@ -105,7 +105,6 @@ def contenders(model: TorchModel, module: Counted, norm: str) -> dict[str, Conte
     ball, named = BALLS[norm], foolbox.attacks
     ways: dict[str, Contender] = {
         "ours: fmn": ours(FMN(nearest=True), model, ball),
-        "ours: fmn, longer": ours(FMN(targets=9, steps=20, refine=100, nearest=True), model, ball),
     }
     if norm == "l0":
         ways["ours: sigma-zero"] = ours(SigmaZero(nearest=True), model, ball)

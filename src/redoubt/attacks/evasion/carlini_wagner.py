@@ -23,8 +23,8 @@ class CarliniWagner(EvasionAttack):
     """Adam on |move|^2 + c max(-margin, -confidence), in a coordinate that cannot leave the range (sections V and VI).
 
     The move counts as a share of the range, so that c means the same in any.  For each example the least c that
-    succeeds is searched, tenfold up until one does and by bisection then.  L2 only.  A baseline that takes many passes, so it is
-    played only where a policy names it.
+    succeeds is searched, tenfold up until one does and by bisection then.  L2 only.  A baseline that takes many
+    passes, so it is played only where a policy names it.
 
     Attributes:
         steps: steps for each c, of 2 passes each.

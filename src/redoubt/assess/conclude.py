@@ -176,7 +176,8 @@ def _sizes(within: PerturbationSet, played: Sequence[Done]) -> dict[int, float]:
         radius = max(radii)
         for at, row in enumerate(done.task.rows):
             if done.result.fooled[at]:
-                sizes[row] = min(sizes.get(row, math.inf), float(done.result.size[at]) * ball.radius / radius)
+                size = min(float(done.result.size[at]), 1.0)  # the judge has found it inside, but for rounding
+                sizes[row] = min(sizes.get(row, math.inf), size * ball.radius / radius)
     return sizes
 
 

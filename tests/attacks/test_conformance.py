@@ -79,12 +79,12 @@ class TestTargetedAPGD(EvasionConformance):
 
 class TestAPGDL0(EvasionConformance):
     attack = APGD()
-    within = L0Ball(5, 0.0, 1.0)
+    within = L0Ball(10, 0.0, 1.0)
 
 
 class TestPGDL0(EvasionConformance):
     attack = PGD()
-    within = L0Ball(5, 0.0, 1.0)
+    within = L0Ball(10, 0.0, 1.0)
 
 
 class TestFMN(EvasionConformance):
@@ -99,27 +99,27 @@ class TestFMNThrough(EvasionConformance):
 
 class TestFMNL2(EvasionConformance):
     attack = FMN()
-    within = L2Ball(0.5, 0.0, 1.0)
+    within = L2Ball(0.7, 0.0, 1.0)
 
 
 class TestFMNL1(EvasionConformance):
     attack = FMN()
-    within = L1Ball(2.5, 0.0, 1.0)
+    within = L1Ball(5.0, 0.0, 1.0)
 
 
 class TestFMNL0(EvasionConformance):
     attack = FMN()
-    within = L0Ball(5, 0.0, 1.0)
+    within = L0Ball(10, 0.0, 1.0)
 
 
 class TestSigmaZero(EvasionConformance):
     attack = SigmaZero()
-    within = L0Ball(12, 0.0, 1.0)
+    within = L0Ball(24, 0.0, 1.0)
 
 
 class TestSigmaZeroThrough(EvasionConformance):
     attack = SigmaZero(nearest=True)
-    within = L0Ball(12, 0.0, 1.0)
+    within = L0Ball(24, 0.0, 1.0)
 
 
 class TestDeepFool(EvasionConformance):
@@ -129,17 +129,17 @@ class TestDeepFool(EvasionConformance):
 
 class TestDeepFoolL2(EvasionConformance):
     attack = DeepFool()
-    within = L2Ball(0.5, 0.0, 1.0)
+    within = L2Ball(0.7, 0.0, 1.0)
 
 
 class TestDeepFoolL1(EvasionConformance):
     attack = DeepFool()
-    within = L1Ball(2.5, 0.0, 1.0)
+    within = L1Ball(5.0, 0.0, 1.0)
 
 
 class TestCarliniWagner(EvasionConformance):
     attack = CarliniWagner()
-    within = L2Ball(0.5, 0.0, 1.0)
+    within = L2Ball(0.7, 0.0, 1.0)
 
 
 class TestSquare(EvasionConformance):

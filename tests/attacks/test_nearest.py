@@ -49,7 +49,7 @@ def _least(ball, normal, gap, x):
     ("attack", "ball", "slack"),
     [
         (FMN(nearest=True), LINF, 1.01),
-        (FMN(nearest=True), L2, 1.01),
+        (FMN(nearest=True), L2, 1.02),
         (FMN(nearest=True), L1, 1.05),
         (FMN(nearest=True), L0, 1.0),
         (SigmaZero(nearest=True), L0, 4.0),

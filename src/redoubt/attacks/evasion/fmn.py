@@ -111,7 +111,7 @@ class _Run:
         """Shrink the radius at wrong answers; else let it grow, to where the first wrong one is expected, or a bit."""
         expected = length + slope.loss.abs() / ball.dual(slope.gradient).clamp_min(1e-12)
         larger = torch.maximum(self.radius * (1 + change), self.radius + ball.grain)
-        grown = torch.where(self.found, larger, expected * (1 + change) + ball.grain)  # beyond, or it may stop short
+        grown = torch.where(self.found, larger, expected * (1 + change) + ball.grain)  # beyond it, not just short
         known = torch.minimum(self.radius, self.best_length)
         shrunk = torch.minimum(known * (1 - change), known - ball.grain).clamp_min(0)
         self.radius = torch.where(wrong, shrunk, grown)

@@ -90,6 +90,25 @@ def test_evidence_is_whole(several, tmp_path):
     assert set(timings["seconds"]) == {"noise", "outside", "turn", "either"}
 
 
+def test_distances_draw_the_curve_at_every_radius(policy, tmp_path):
+    evidence = assess(policy(requirements=SEVERAL, take=60), tmp_path / "e", suite=SUITE)
+    noise, outside, turn, either = evidence.requirements
+    assert outside.distances is turn.distances is either.distances is None
+    distances = noise.distances
+    assert distances is not None
+    assert distances.strategies == ("fmn",)
+    fell = [example.distance / 0.04 for example in noise.examples if example.distance is not None]
+    wrong = sum(example.clean != example.label for example in noise.examples)
+    assert distances.trials - distances.standing(0) == wrong
+    # All 60 are in the curve, so nobody stands at a radius at which the game had brought down as many.
+    for scale in (0.3, 0.6, 1.0):
+        assert distances.standing(scale) <= 60 - wrong - sum(at <= scale for at in fell)
+    assert [point.robust.successes for point in noise.curve] == [
+        distances.standing(point.scale) for point in noise.curve
+    ]
+    assert distances.standing(25.0) < distances.standing(0)
+
+
 def test_budgets_hold_for_every_example_over_all_strategies(policy, tmp_path):
     evidence = assess(policy(requirements=SEVERAL, take=60, passes=100), tmp_path / "e", suite=SUITE)
     noise, outside, turn, _ = evidence.requirements

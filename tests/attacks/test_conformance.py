@@ -8,9 +8,12 @@ import torch
 
 from redoubt.attacks.evasion import (
     APGD,
+    FMN,
     NES,
     PGD,
+    CarliniWagner,
     Cascade,
+    DeepFool,
     EvasionAttack,
     FeatureSearch,
     GridSearch,
@@ -18,13 +21,14 @@ from redoubt.attacks.evasion import (
     Oars,
     RandomSearch,
     RayS,
+    SigmaZero,
     Square,
     TargetedAPGD,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.attacks.evasion.glass import Glass
 from redoubt.models import TorchModel
-from redoubt.perturb import Feature, L1Ball, L2Ball, LinfBall, Table, Turn, Union
+from redoubt.perturb import Feature, L0Ball, L1Ball, L2Ball, LinfBall, Table, Turn, Union
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
@@ -95,6 +99,71 @@ class TestTargetedAPGD(EvasionConformance):
     attack = TargetedAPGD(steps=20)
 
 
+class TestAPGDL0(EvasionConformance):
+    attack = APGD()
+    within = L0Ball(10, 0.0, 1.0)
+
+
+class TestPGDL0(EvasionConformance):
+    attack = PGD()
+    within = L0Ball(10, 0.0, 1.0)
+
+
+class TestFMN(EvasionConformance):
+    attack = FMN()
+    within = LinfBall(0.08, 0.0, 1.0)
+
+
+class TestFMNThrough(EvasionConformance):
+    attack = FMN(nearest=True)
+    within = LinfBall(0.08, 0.0, 1.0)
+
+
+class TestFMNL2(EvasionConformance):
+    attack = FMN()
+    within = L2Ball(0.7, 0.0, 1.0)
+
+
+class TestFMNL1(EvasionConformance):
+    attack = FMN()
+    within = L1Ball(5.0, 0.0, 1.0)
+
+
+class TestFMNL0(EvasionConformance):
+    attack = FMN()
+    within = L0Ball(10, 0.0, 1.0)
+
+
+class TestSigmaZero(EvasionConformance):
+    attack = SigmaZero()
+    within = L0Ball(24, 0.0, 1.0)
+
+
+class TestSigmaZeroThrough(EvasionConformance):
+    attack = SigmaZero(nearest=True)
+    within = L0Ball(24, 0.0, 1.0)
+
+
+class TestDeepFool(EvasionConformance):
+    attack = DeepFool()
+    within = LinfBall(0.08, 0.0, 1.0)
+
+
+class TestDeepFoolL2(EvasionConformance):
+    attack = DeepFool()
+    within = L2Ball(0.7, 0.0, 1.0)
+
+
+class TestDeepFoolL1(EvasionConformance):
+    attack = DeepFool()
+    within = L1Ball(5.0, 0.0, 1.0)
+
+
+class TestCarliniWagner(EvasionConformance):
+    attack = CarliniWagner()
+    within = L2Ball(0.7, 0.0, 1.0)
+
+
 class TestSquare(EvasionConformance):
     attack = Square(queries=300)
 
@@ -157,6 +226,11 @@ class TestOarsGrid(EvasionConformance):
 class TestGrid(EvasionConformance):
     attack = GridSearch()
     within = TURN
+
+
+class TestRandomL0(EvasionConformance):
+    attack = RandomSearch()
+    within = L0Ball(32, 0.0, 1.0)
 
 
 class TestRandom(EvasionConformance):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from redoubt.perturb import L1Ball, L2Ball, LinfBall, PerturbationSet, Turn, Union
+from redoubt.perturb import L0Ball, L1Ball, L2Ball, LinfBall, PerturbationSet, Turn, Union
 
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
 radii = st.floats(1e-3, 0.6)
@@ -18,6 +18,8 @@ def make(kind: str, share: float, low: float, high: float) -> PerturbationSet:
     """A set whose radius is that share of the range."""
     radius = share * (high - low)
     balls = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball}
+    if kind == "l0":
+        return L0Ball(1 + round(40 * share), low, high)
     if kind in balls:
         return balls[kind](radius * {"linf": 1, "l2": 3, "l1": 10}[kind], low, high)
     turn = Turn(60 * share, 5 * share, fill=low, high=high)
@@ -43,7 +45,7 @@ def noisy_points(within: PerturbationSet, x: torch.Tensor, rng: torch.Generator)
     return start + noise
 
 
-KINDS = ["linf", "l2", "l1", "turn", "union"]
+KINDS = ["linf", "l2", "l1", "l0", "turn", "union"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,6 +156,62 @@ def test_l1_projection_is_the_nearest_point(seed):
     for _ in range(300):
         rival = ball.project(x, nearest + 0.05 * torch.randn(x.shape, generator=rng))
         assert (outside - rival).norm() >= distance - 1e-4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_l0_ascent_is_the_optimum_over_all_choices_of_pixels(seed):
+    """Against the slow way: every pair of pixels, each channel at its better end."""
+    rng = torch.Generator().manual_seed(seed)
+    x, gradient = torch.rand(1, 3, 2, 3, generator=rng), torch.randn(1, 3, 2, 3, generator=rng)
+    move = L0Ball(2, 0.0, 1.0).ascend(x, x, gradient, 1.0) - x
+    worth = (torch.where(gradient > 0, 1 - x, -x) * gradient).sum(dim=1).flatten()
+    best = max(float(worth[a] + worth[b]) for a in range(6) for b in range(a))
+    assert float((move * gradient).sum()) == pytest.approx(best, rel=1e-4)
+
+
+def test_l0_counts_the_pixels_of_an_image_and_the_values_of_anything_else():
+    x = torch.zeros(1, 3, 2, 2)
+    point = x.clone()
+    point[0, :, 0, 0] = 1.0
+    assert L0Ball(1, 0.0, 1.0).contains(x, point).all()
+    assert not L0Ball(2, 0.0, 1.0).contains(x.flatten(1), point.flatten(1)).any()
+    assert L0Ball(1, 0.0, 1.0).most((3, 2, 2)) == 4
+    assert L0Ball(1, 0.0, 1.0).most((12,)) == 12
+
+
+def test_l0_projection_keeps_the_pixels_that_change_most():
+    x = torch.full((1, 2, 1, 3), 0.5)
+    point = x + torch.tensor([[[[0.1, 0.3, 0.0]], [[0.1, 0.0, 0.2]]]])
+    kept = L0Ball(1, 0.0, 1.0).project(x, point) - x
+    torch.testing.assert_close(kept, torch.tensor([[[[0.0, 0.3, 0.0]], [[0.0, 0.0, 0.0]]]]))
+
+
+def test_an_l0_step_gives_up_what_is_worth_least():
+    """From a full ball, a step of one pixel trades the worst for the best and leaves the others."""
+    x, ball = torch.zeros(1, 4), L0Ball(2, 0.0, 1.0)
+    point = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    there = ball.ascend(x, point, torch.tensor([[2.0, -1.0, 0.0, 3.0]]), 0.5)
+    assert there.tolist() == [[1.0, 0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("kind", ["linf", "l2", "l1", "l0"])
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, share=st.floats(0, 1))
+def test_lengths_that_differ_by_row_are_kept_whatever_the_radius(kind, seed, share):
+    """What minimum-norm attacks move by: `within`, `best_move`, `dual` and `whole`."""
+    ball = make(kind, 0.1, -1.0, 1.0)
+    x, rng = images(seed, -1.0, 1.0)
+    whole = ball.whole(x.shape[1:])
+    length = share * torch.rand(len(x), generator=rng) * whole.radius
+    other = torch.rand(x.shape, generator=rng) * 2 - 1
+    assert whole.contains(x, other).all()
+    slack = 1e-4 * whole.radius
+    assert (ball.length(ball.within(x, other, length) - x) <= length + slack).all()
+    gradient = torch.randn(x.shape, generator=rng)
+    move = ball.best_move(x, gradient, length)
+    assert (ball.length(move) <= length.ceil() if kind == "l0" else ball.length(move) <= length + slack).all()
+    rise = (move * gradient).flatten(1).sum(dim=1)
+    assert (rise <= ball.dual(gradient) * length * (1 + 1e-4) + 1e-4).all()
 
 
 def test_turn_by_right_angles_and_whole_pixels_is_exact():

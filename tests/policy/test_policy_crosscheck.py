@@ -22,6 +22,9 @@ CASES = [
     ("radius: 0.3", "radius: 1.01", "radius 1.01 is outside the input range"),
     ("norm: l2, radius: 2", "norm: l2, radius: 28.1", "radius 28.1 is outside the input range"),
     ("norm: l2, radius: 2", "norm: l1, radius: 785", "radius 785 is outside the input range"),
+    ("norm: l2, radius: 2", "norm: l0, radius: 785", "radius 785: inputs of [1, 28, 28] have 784 pixels"),
+    ("norm: l2, radius: 2", "norm: l0, radius: 2.5", "radius 2.5: l0 counts pixels"),
+    ("norm: l2, radius: 2", "norm: l0, radius: .inf", "radius"),
     ("shape: [1, 28, 28]", "shape: [784]", "rotation and translation need images [channels, height, width]"),
     ("translation: 3 px", "translation: 28 px", "translation 28 px moves an image of 28 x 28 pixels out of the frame"),
     ("[random, grid]", "[random, square]", "square needs scores, and this adversary observes labels only"),
@@ -102,6 +105,7 @@ def test_pixels_of_0_to_255_are_recognised():
         ("radius: 0.3", "radius: 1"),
         ("norm: l2, radius: 2", "norm: l2, radius: 28"),
         ("norm: l2, radius: 2", "norm: l1, radius: 784"),
+        ("norm: l2, radius: 2", "norm: l0, radius: 784"),
         ("translation: 3 px", "translation: 27 px"),
         ("  weights: model.safetensors\n", ""),
         ("[random, grid]", "[random]"),
@@ -145,12 +149,16 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
     from redoubt.assess.suite import choose
     from redoubt.attacks.evasion import (
         APGD,
+        FMN,
         NES,
         PGD,
+        CarliniWagner,
+        DeepFool,
         GridSearch,
         HopSkipJump,
         RandomSearch,
         RayS,
+        SigmaZero,
         Square,
         TargetedAPGD,
     )
@@ -159,12 +167,14 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
 
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
+    attacks |= {attack.name: attack for attack in (FMN(), SigmaZero(), DeepFool(), CarliniWagner())}
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [
         WithinNorm(norm="linf", radius=0.1),
         WithinNorm(norm="l2", radius=1),
         WithinNorm(norm="l1", radius=1),
+        WithinNorm(norm="l0", radius=5),
         WithinTurn(rotation="3 deg", translation="1 px"),
         WithinAnyOf(any_of=({"rotation": "3 deg"}, {"norm": "l1", "radius": 1.0})),
         WithinAnyOf(any_of=({"norm": "l2", "radius": 2.0}, {"norm": "l1", "radius": 1.0})),

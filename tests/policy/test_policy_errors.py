@@ -39,7 +39,7 @@ CASES = [
     ("radius: 0.3", "radius: -1", "radius: expected a number greater than 0.0, got -1"),
     ("radius: 0.3", "radius: .nan", "radius: expected a finite number"),
     ("radius: 0.3", "radius: '0.3'", "radius: expected a number, got '0.3'"),
-    ("norm: linf", "norm: Linf", "norm: unknown value 'Linf'; did you mean 'linf'? expected: linf, l2, l1"),
+    ("norm: linf", "norm: Linf", "norm: unknown value 'Linf'; did you mean 'linf'? expected: linf, l2, l1, l0"),
     ("strategies: [random", "strategies: [rand", "strategies[0]: unknown value 'rand'"),
     ("strategies: [random, grid]", "strategies: []", "strategies: expected at least 1 entry, got none"),
     ("knows: weights", "knows: [weights]", "knows: expected weights or nothing, got a list"),

@@ -56,6 +56,7 @@ def test_what_the_examples_can_tell():
             "at least 97 % of the test examples rightly when nobody",
         ),
         (("norm: linf, radius: 0.3", "norm: l1, radius: 5"), "change the values of an input by at most 5 in sum (L1)"),
+        (("norm: linf, radius: 0.3", "norm: l0, radius: 5"), "change at most 5 pixels of an image"),
         (("{norm: linf, radius: 0.3}", "{translation: 2 px}"), "insider may shift an image by up to 2 pixels"),
     ],
 )

@@ -1,5 +1,6 @@
 """From finished tasks to the evidence on one requirement."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from redoubt.games import conclude, evasion_measures, measured
 from redoubt.perturb import NormBall, PerturbationSet, Table
 from redoubt.records import (
     CurvePoint,
+    Distances,
     ExampleResult,
     FeatureMove,
     Measured,
@@ -35,12 +37,14 @@ class Curve:
         sets: scale and set of each point, smallest first.
         rows: the part of the data it was played on, right or wrong.
         played: all the probes' finished tasks.
+        nearest: those of the minimum-norm strategies.
         everything: the set of all inputs, if it was played.
     """
 
     sets: tuple[tuple[float, PerturbationSet], ...]
     rows: tuple[int, ...]
     played: tuple[Done, ...]
+    nearest: tuple[Done, ...]
     everything: PerturbationSet | None
 
 
@@ -77,9 +81,11 @@ def conclude_requirement(
     y = data.y
     examples, pictures = _examples(requirement.id, rounds, clean, data)
     robust = torch.tensor([example.robust for example in examples])
-    raw, points, unbounded = _curve(curve, clean, y)
+    fell_at = _fell_at(within, curve, rounds, clean, y)
+    raw, points, unbounded = _curve(curve, clean, y, fell_at)
+    reached = frozenset(row for row, scale in _sizes(within, curve.nearest).items() if scale <= 1)
     measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y))
-    trials = Trials(tuple(rounds), within, robust, curve.played, tuple(raw), unbounded)
+    trials = Trials(tuple(rounds), within, robust, curve.played, tuple(raw), unbounded, reached)
     signs = find_signs(trials, doubts)
     verdict, reason = conclude(requirement.require, measures, signs)
     evidence = RequirementEvidence(
@@ -95,6 +101,7 @@ def conclude_requirement(
         signs=signs,
         curve=points,
         unbounded=unbounded,
+        distances=_distances(within, curve, fell_at),
         examples=examples,
         work=sum((done.result.meter.work() for done in rounds), Work()),
     )
@@ -170,8 +177,50 @@ def _spread(rows: Sequence[int], y: Tensor) -> list[int]:
     return sorted(row for _, row in sorted(turns)[:PICTURES])
 
 
-def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tuple[CurvePoint, ...], Measured | None]:
-    """The curve as each probe found it, and as it is known: fooled in a smaller set is fooled in a larger one."""
+def _sizes(within: PerturbationSet, played: Sequence[Done]) -> dict[int, float]:
+    """The least move that fooled each example, as a multiple of the radius of that member of the set, or of a larger
+    ball of its norm.
+    """
+    sizes: dict[int, float] = {}
+    for done in played:
+        ball = done.task.within
+        radii = [part.radius for part in within.members if isinstance(part, NormBall) and type(part) is type(ball)]
+        if not radii or not isinstance(ball, NormBall):
+            continue
+        radius = max(radii)
+        for at, row in enumerate(done.task.rows):
+            if done.result.fooled[at]:
+                size = min(float(done.result.size[at]), 1.0)  # the judge has found it inside, but for rounding
+                sizes[row] = min(sizes.get(row, math.inf), size * ball.radius / radius)
+    return sizes
+
+
+def _fell_at(
+    within: PerturbationSet, curve: Curve, rounds: Sequence[Done], clean: Tensor, y: Tensor
+) -> dict[int, float]:
+    """The least multiple of the radius at which each of the curve's examples is known to fall."""
+    looked_at = set(curve.rows)
+    fell = {row: 0.0 for row in curve.rows if clean[row] != y[row]}
+    for row, scale in _sizes(within, (*curve.nearest, *curve.played, *rounds)).items():
+        if row in looked_at:
+            fell[row] = min(fell.get(row, math.inf), scale)
+    return fell
+
+
+def _distances(within: PerturbationSet, curve: Curve, fell_at: dict[int, float]) -> Distances | None:
+    """None where some member of the set has no norm to tell distances by."""
+    names = tuple(dict.fromkeys(done.task.attack.name for done in curve.nearest))
+    if not names or not all(isinstance(member, NormBall) for member in within.members):
+        return None
+    return Distances(strategies=names, trials=len(curve.rows), multiples=tuple(sorted(fell_at.values())))
+
+
+def _curve(
+    curve: Curve, clean: Tensor, y: Tensor, fell_at: dict[int, float]
+) -> tuple[list[RawPoint], tuple[CurvePoint, ...], Measured | None]:
+    """The curve as each probe found it, and as it is known: fooled in a smaller set is fooled in a larger one, and who
+    was brought to a wrong answer nearby is fooled in every set that reaches there.
+    """
     trials = len(curve.rows)
     right = {row for row in curve.rows if clean[row] == y[row]}
 
@@ -185,7 +234,7 @@ def _curve(curve: Curve, clean: Tensor, y: Tensor) -> tuple[list[RawPoint], tupl
     fallen: set[int] = set()
     for scale, within in curve.sets if right else ():
         here = fooled_in(within)
-        fallen |= here
+        fallen |= here | {row for row in right if fell_at.get(row, math.inf) <= scale * (1 + 1e-5)}
         raw.append(RawPoint(scale, frozenset(right - here), trials))
         standing = measured("robust_accuracy", len(right - fallen), trials)
         points.append(CurvePoint(scale=scale, within=str(within), robust=standing))

@@ -1,5 +1,6 @@
 """What makes one doubt a model's gradients and answers before anything is played."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Generator, Tensor
 from redoubt.assess.system import System, repeatable, unstable
 from redoubt.attacks.evasion.losses import dlr
 from redoubt.models import Differentiable
-from redoubt.perturb import NormBall, PerturbationSet
+from redoubt.perturb import L0Ball, L2Ball, NormBall, PerturbationSet
 
 _EXAMPLES, _TRIES, _STEP = 100, 8, 0.1
 _RISES = 5  # of the tries; a step along a true gradient rises nearly always, along a wrong one half the time
@@ -40,7 +41,7 @@ def doubts_of(system: System, within: PerturbationSet, rows: list[int], gradient
         rows: examples that are answered rightly.
         gradients: whether the adversary has the weights.
     """
-    balls = [member for member in within.members if isinstance(member, NormBall)]
+    balls = [_smooth(member) for member in within.members if isinstance(member, NormBall)]
     model = system.model
     misled: float | None = None
     out_of_reach: str | None = None
@@ -53,6 +54,13 @@ def doubts_of(system: System, within: PerturbationSet, rows: list[int], gradient
         with repeatable(0):
             misled = max(misled_share(model, x, y, ball, Generator().manual_seed(0)) for ball in balls)
     return Doubts(unstable(system), misled, out_of_reach)
+
+
+def _smooth(ball: NormBall) -> NormBall:
+    """The ball, or the least L2 ball around one of L0: a step that swaps whole pixels tells nothing of a gradient."""
+    if not isinstance(ball, L0Ball):
+        return ball
+    return L2Ball(math.sqrt(ball.radius) * (ball.high - ball.low), ball.low, ball.high)
 
 
 def misled_share(model: Differentiable, x: Tensor, y: Tensor, ball: NormBall, rng: Generator) -> float:

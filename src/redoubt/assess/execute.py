@@ -86,7 +86,7 @@ def execute(
     def take(plan: Plan, task: Task, key: str, content: bytes, *, reused: bool) -> Result:
         done = Done(task, Result.from_bytes(content))
         clock.add(plan.requirement.id, task.attack.name if task.purpose == "game" else "curve", store.seconds(key))
-        (plan.rounds if task.purpose == "game" else plan.curve).append(done)
+        {"game": plan.rounds, "curve": plan.curve, "nearest": plan.nearest}[task.purpose].append(done)
         progress.finished(plan.requirement.id, 1, reused)
         return done.result
 

@@ -9,11 +9,11 @@ from torch import Generator, Tensor
 
 from redoubt.assess.chains import Chain, Done, play_bouts, split
 from redoubt.assess.doubts import Doubts, doubts_of
-from redoubt.assess.suite import Bout, choose, probes_for
+from redoubt.assess.suite import Bout, choose, nearest_for, probes_for
 from redoubt.assess.system import System
 from redoubt.assess.task import Purpose
 from redoubt.attacks.evasion import EvasionAttack
-from redoubt.perturb import PerturbationSet, build_set
+from redoubt.perturb import NormBall, PerturbationSet, build_set
 from redoubt.policy import PolicyFile
 from redoubt.records import Access, PolicyError, Requirement
 
@@ -39,6 +39,7 @@ class Plan:
     doubts: Doubts
     rounds: list[Done] = field(default_factory=list)
     curve: list[Done] = field(default_factory=list)
+    nearest: list[Done] = field(default_factory=list)
 
 
 def make_plan(
@@ -81,6 +82,11 @@ def make_plan(
     everything = within.everything() if access >= Access.GRADIENTS else None
     for part in [part for _, part in sets] + ([everything] if everything else []):
         chains += chains_of("curve", probes_for(part, access), curve_right)
+    for member in within.members:
+        attack = nearest_for(member, access)
+        if attack and isinstance(member, NormBall):
+            whole = member.whole(system.model.face.shape)
+            chains += chains_of("nearest", (Bout(attack, whole),), curve_right)
     doubts = doubts_of(system, within, curve_right, adversary.access >= Access.GRADIENTS)
     return Plan(requirement, within, bouts, tuple(right), curve_rows, sets, everything, chains, doubts)
 

@@ -107,7 +107,7 @@ def assess(
 def _conclude(plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found) -> Concluded:
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
-    curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), plan.everything)
+    curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), tuple(plan.nearest), plan.everything)
     concluded = conclude_requirement(
         plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts
     )

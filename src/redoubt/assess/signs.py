@@ -48,6 +48,7 @@ class Trials:
         probes: the curve's finished tasks.
         curve: points of growing scale.
         unbounded: robust accuracy when every input is allowed, if it was probed.
+        reached: rows that the search for the nearest wrong answer brought to one inside the set.
     """
 
     rounds: tuple[Done, ...]
@@ -56,6 +57,7 @@ class Trials:
     probes: tuple[Done, ...]
     curve: tuple[RawPoint, ...]
     unbounded: Measured | None
+    reached: frozenset[int]
 
 
 def find_signs(trials: Trials, doubts: Doubts) -> tuple[Sign, ...]:
@@ -119,7 +121,7 @@ def _probe_beats_game(trials: Trials) -> Sign | None:
     if point is None:
         return None
     probed = {row for done in trials.probes if done.task.attack.needs >= Access.GRADIENTS for row in done.task.rows}
-    missed = sum(bool(trials.robust[row]) for row in probed - point.standing)
+    missed = sum(bool(trials.robust[row]) for row in (probed - point.standing) | trials.reached)
     if missed < max(FEW, PROBE_SHARE * point.trials):
         return None
     return Sign(

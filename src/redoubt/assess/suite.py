@@ -5,20 +5,24 @@ from dataclasses import dataclass
 
 from redoubt.attacks.evasion import (
     APGD,
+    FMN,
     NES,
     PGD,
+    CarliniWagner,
     Cascade,
+    DeepFool,
     EvasionAttack,
     FeatureSearch,
     GridSearch,
     HopSkipJump,
     RandomSearch,
     RayS,
+    SigmaZero,
     Square,
     TargetedAPGD,
 )
-from redoubt.perturb import PerturbationSet, Table, Turn
-from redoubt.policy.strategies import NAMED
+from redoubt.perturb import NormBall, PerturbationSet, Table, Turn
+from redoubt.policy.strategies import by_default
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
@@ -26,10 +30,14 @@ STANDARD: tuple[EvasionAttack, ...] = (
     GridSearch(),
     Cascade(),
     FeatureSearch(),
+    SigmaZero(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
     PGD(restarts=5),
+    FMN(),
+    DeepFool(),
+    CarliniWagner(),
     Square(),
     NES(),
     RayS(),
@@ -61,16 +69,16 @@ def choose(
     Args:
         within: the requirement's set.
         access: the lower of what the adversary may see and what the model can show.
-        names: the only strategies to play, or None for all that fit; who can follow gradients plays the standard
-            ones alone, and briefly what needs no gradient.
+        names: the only strategies to play, or None for all that fit and are played `by_default`.
         suite: the strategies to choose from, in order.
 
     Raises:
         PolicyError: some member can be played by no strategy.
     """
     bouts: list[Bout] = []
+    follows = access >= Access.GRADIENTS
     for member in within.members:
-        named = [attack for attack in suite if attack.name in names] if names else _by_default(suite, access)
+        named = [attack for attack in suite if attack.name in names] if names else _unnamed(suite, follows)
         fitting = [attack for attack in named if attack.needs <= access and attack.refuses(member) is None]
         if not fitting:
             why = "; ".join(
@@ -84,15 +92,21 @@ def choose(
     return tuple(bouts)
 
 
-def _by_default(suite: Sequence[EvasionAttack], access: Access) -> list[EvasionAttack]:
-    if access < Access.GRADIENTS:
-        return list(suite)
-    return [_BRIEFLY.get(attack, attack) for attack in suite if attack.name not in NAMED]
+def _unnamed(suite: Sequence[EvasionAttack], follows: bool) -> list[EvasionAttack]:
+    played = [attack for attack in suite if by_default(attack.name, follows)]
+    return [_BRIEFLY.get(attack, attack) for attack in played] if follows else played
 
 
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
     """The quick strategies for the curve over radii: for each member, what finds most at few passes."""
     return tuple(Bout(attack, member) for member in within.members for attack in _probes(member, access))
+
+
+def nearest_for(member: PerturbationSet, access: Access) -> EvasionAttack | None:
+    """The minimum-norm strategy that draws the curve over radii in a norm ball; None where none can be played."""
+    if access < Access.GRADIENTS or not isinstance(member, NormBall):
+        return None
+    return FMN(nearest=True)
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:

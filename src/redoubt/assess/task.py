@@ -15,7 +15,7 @@ from redoubt.models.meter import Meter
 from redoubt.perturb import PerturbationSet
 from redoubt.records import Access, Budget, StorageError, digest
 
-Purpose: TypeAlias = Literal["game", "curve"]
+Purpose: TypeAlias = Literal["game", "curve", "nearest"]
 
 _METER = tuple(field.name for field in fields(Meter))
 
@@ -26,7 +26,7 @@ class Task:
 
     Attributes:
         requirement: id of the requirement it belongs to.
-        purpose: part of the game itself, or of the curve over radii.
+        purpose: part of the game itself, of the probes at some radii, or of the search for the nearest wrong answers.
         attack: the strategy.
         within: the set it moves in, one member only.
         access: what the adversary may see.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from redoubt.models.base import Face
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall
+from redoubt.perturb.pixels import L0Ball
 from redoubt.perturb.table import Feature, Table
 from redoubt.perturb.turn import Turn
 from redoubt.perturb.union import Union
@@ -15,6 +16,7 @@ _BALLS: dict[Norm, Callable[[float, float, float], PerturbationSet]] = {
     Norm.LINF: LinfBall,
     Norm.L2: L2Ball,
     Norm.L1: L1Ball,
+    Norm.L0: L0Ball,
 }
 
 

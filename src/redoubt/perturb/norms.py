@@ -2,6 +2,7 @@
 
 import abc
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -25,34 +26,58 @@ class NormBall(PerturbationSet):
     Attributes:
         radius: in the units of the input range.
         low, high: the input range.
+        grain: the least by which two lengths differ; 0 where any length can be had.
     """
 
     radius: float
     low: float
     high: float
     symbol: ClassVar[str]
+    grain: ClassVar[float] = 0.0
 
     @abc.abstractmethod
     def length(self, move: Tensor) -> Tensor:
         """The norm of each row, `[B]`."""
 
     @abc.abstractmethod
-    def _shrink(self, x: Tensor, move: Tensor) -> Tensor:
-        """A move of length at most the radius that stays in the range; for rows that are too long."""
+    def shorten(self, x: Tensor, move: Tensor, length: Tensor) -> Tensor:
+        """A move near the given one, of norm at most `length` `[B]`; inside the range where x + move is.
+
+        The radius does not matter: this is the projection that attacks need who look for the smallest radius.
+        """
 
     @abc.abstractmethod
-    def _best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+    def best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
         """The move of norm at most `length` `[B]` inside the range from x with the greatest scalar product."""
+
+    @abc.abstractmethod
+    def dual(self, gradient: Tensor) -> Tensor:
+        """The most that a linear function of that gradient rises per unit of length, `[B]`: the dual norm."""
 
     @staticmethod
     @abc.abstractmethod
     def _length_of_ones(dimensions: int, /) -> float:
         """The norm of the vector of that many ones."""
 
+    def within(self, x: Tensor, point: Tensor, length: Tensor) -> Tensor:
+        """A point of the range near the given one, of distance at most `length` `[B]` from x."""
+        return (x + self.shorten(x, point - x, length)).clamp(self.low, self.high)
+
+    def most(self, shape: Sequence[int]) -> float:
+        """The norm of the longest move between two inputs `[*shape]` of the range."""
+        return (self.high - self.low) * self._length_of_ones(math.prod(shape))
+
+    def whole(self, shape: Sequence[int]) -> Self:
+        """The ball of this norm that holds every input `[*shape]`."""
+        return replace(self, radius=self.most(shape))
+
     def _allowed(self, x: Tensor) -> float:
         """The radius, and what float32 rounding of x + move may add to a length."""
         ulp = _FLOAT32 * max(abs(self.low), abs(self.high))
         return self.radius * (1 + 1e-5) + ulp * self._length_of_ones(x[0].numel() if len(x) else 1)
+
+    def _radii(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), self.radius, dtype=x.dtype, device=x.device)
 
     def start(self, x: Tensor) -> Tensor:
         return x
@@ -73,12 +98,12 @@ class NormBall(PerturbationSet):
         too_long = self.length(move) > self._allowed(x)
         if not too_long.any():
             return inside
-        shorter = (x + self._shrink(x, move)).clamp(self.low, self.high)
+        shorter = (x + self.shorten(x, move, self._radii(x))).clamp(self.low, self.high)
         return torch.where(_rows(too_long, x), shorter, inside)
 
     def ascend(self, x: Tensor, point: Tensor, gradient: Tensor, step: float | Tensor) -> Tensor:
         length = torch.as_tensor(step, dtype=x.dtype, device=x.device).expand(len(x)) * self.radius
-        return self.project(x, point + self._best_move(point, gradient, length))
+        return self.project(x, point + self.best_move(point, gradient, length))
 
     def scaled(self, factor: float) -> Self:
         return replace(self, radius=self.radius * factor)
@@ -127,10 +152,14 @@ class LinfBall(NormBall):
         torch.add(x, self.radius, out=wall)
         return torch.minimum(point, wall, out=point).clamp_(self.low, self.high)
 
-    def _shrink(self, x: Tensor, move: Tensor) -> Tensor:
-        return move.clamp(-self.radius, self.radius)
+    def dual(self, gradient: Tensor) -> Tensor:
+        return gradient.flatten(1).abs().sum(dim=1)
 
-    def _best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+    def shorten(self, x: Tensor, move: Tensor, length: Tensor) -> Tensor:
+        limit = _rows(length, x)
+        return torch.minimum(torch.maximum(move, -limit), limit)
+
+    def best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
         return (x + gradient.sign() * _rows(length, x)).clamp(self.low, self.high) - x
 
     @staticmethod
@@ -157,10 +186,13 @@ class L2Ball(NormBall):
         scale = self.radius * share / self.length(direction).clamp_min(1e-12)
         return self.project(x, x + direction * _rows(scale, x))
 
-    def _shrink(self, x: Tensor, move: Tensor) -> Tensor:
-        return move * _rows(self.radius / self.length(move).clamp_min(1e-12), move)
+    def dual(self, gradient: Tensor) -> Tensor:
+        return gradient.flatten(1).square().sum(dim=1).sqrt()
 
-    def _best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+    def shorten(self, x: Tensor, move: Tensor, length: Tensor) -> Tensor:
+        return move * _rows((length / self.length(move).clamp_min(1e-12)).clamp_max(1), move)
+
+    def best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
         # argmax g.d with |d| <= length in the box is d = clip(t g): coordinates at the wall are fixed, the rest share
         # what length is left. Each round fixes more of them, so this ends; what a stop leaves unspent is little.
         low, high = self.low - x, self.high - x
@@ -202,7 +234,7 @@ class L1Ball(NormBall):
         too_long = self.length(inside - x) > self._allowed(x)
         if not too_long.any():
             return inside
-        shorter = (x + self._shrink(x, point - x)).clamp(self.low, self.high)
+        shorter = (x + self.shorten(x, point - x, self._radii(x))).clamp(self.low, self.high)
         return torch.where(_rows(too_long, x), shorter, inside)
 
     def sample(self, x: Tensor, rng: Generator) -> Tensor:
@@ -215,22 +247,25 @@ class L1Ball(NormBall):
         scale = self.radius / self.length(move).clamp_min(1e-12)
         return self.project(x, x + move * _rows(scale, x))
 
-    def _shrink(self, x: Tensor, move: Tensor) -> Tensor:
+    def dual(self, gradient: Tensor) -> Tensor:
+        return gradient.flatten(1).abs().amax(dim=1)
+
+    def shorten(self, x: Tensor, move: Tensor, length: Tensor) -> Tensor:
         # The nearest point is clip(soft-threshold(move)); its length falls with the threshold, so bisect for it.
         low, high, size = self.low - x, self.high - x, move.abs()
 
         def thresholded(by: Tensor) -> Tensor:
             return (move.sign() * (size - _rows(by, x)).clamp_min(0)).clamp(min=low, max=high)
 
-        none = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        none = torch.zeros_like(length)
         all_ = size.flatten(1).amax(dim=1)
         for _ in range(30):
             middle = (none + all_) / 2
-            short = self.length(thresholded(middle)) <= self.radius
+            short = self.length(thresholded(middle)) <= length
             none, all_ = torch.where(short, none, middle), torch.where(short, middle, all_)
         return thresholded(all_)
 
-    def _best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+    def best_move(self, x: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
         room = torch.where(gradient > 0, self.high - x, x - self.low) * (gradient != 0)
         order = gradient.abs().flatten(1).argsort(dim=1, descending=True)
         sorted_room = room.flatten(1).gather(1, order)

@@ -112,6 +112,9 @@ def _set(within: Within, face: InputFace) -> Iterator[Wrong]:
 def _ball(within: WithinNorm, face: InputFace) -> Iterator[Wrong]:
     low, high = face.range
     span, size = high - low, math.prod(face.shape)
+    if within.norm is Norm.L0:
+        yield from _pixels(within, face)
+        return
     most = span * {Norm.LINF: 1.0, Norm.L2: math.sqrt(size), Norm.L1: float(size)}[within.norm]
     if within.radius > most * (1 + 1e-9):
         remedy = "give the radius in the units of the input range"
@@ -163,6 +166,16 @@ def _table(within: WithinTable, face: InputFace) -> Iterator[Wrong]:
                     if feature.scale is None
                     else f"write a value from {ends[0]:g} to {ends[1]:g}",
                 )
+
+
+def _pixels(within: WithinNorm, face: InputFace) -> Iterator[Wrong]:
+    image = len(face.shape) == 3
+    unit, most = ("pixels", math.prod(face.shape[1:])) if image else ("values", math.prod(face.shape))
+    if not within.radius.is_integer():
+        yield ("radius",), f"radius {within.radius:g}: l0 counts {unit}", f"write a whole number of {unit}"
+    elif within.radius > most:
+        remedy = f"write at most {most}"
+        yield ("radius",), f"radius {within.radius:g}: inputs of {list(face.shape)} have {most} {unit}", remedy
 
 
 def _turn(within: WithinTurn, face: InputFace) -> Iterator[Wrong]:

@@ -125,6 +125,8 @@ def _move(within: WithinNorm | WithinTurn | WithinTable, span: tuple[float, floa
             return f"change every value of an input by at most {size} (Linf), which is {part} of the input range"
         if within.norm is Norm.L2:
             return f"change an input by a Euclidean length of at most {size} (L2)"
+        if within.norm is Norm.L0:
+            return f"change at most {size} pixels of an image, or values of another input, as far as it likes (L0)"
         return f"change the values of an input by at most {size} in sum (L1)"
     if isinstance(within, WithinTable):
         return explain_table(within, span)

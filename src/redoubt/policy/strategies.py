@@ -32,18 +32,35 @@ _NEEDS: dict[StrategyName, Access] = {
     "apgd-ce": Access.GRADIENTS,
     "apgd-dlr": Access.GRADIENTS,
     "apgd-t": Access.GRADIENTS,
+    "fmn": Access.GRADIENTS,
+    "sigma-zero": Access.GRADIENTS,
+    "deepfool": Access.GRADIENTS,
+    "carlini-wagner": Access.GRADIENTS,
 }
 _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "square": (Norm.LINF, Norm.L2),
     "nes": (Norm.LINF, Norm.L2),
     "hopskipjump": (Norm.LINF, Norm.L2),
     "rays": (Norm.LINF,),
+    "fmn": tuple(Norm),
+    "sigma-zero": (Norm.L0,),
+    "deepfool": (Norm.LINF, Norm.L2, Norm.L1),
+    "carlini-wagner": (Norm.L2,),
 }
-_SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
+_SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1", Norm.L0: "L0"}
 
-NAMED: frozenset[str] = frozenset({"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump"})
+BESIDE_CASCADE: frozenset[str] = frozenset({"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump"})
 """What whoever can follow gradients plays only if it is named: `cascade` is the stronger for the same passes, and
 `square` and `random` tell whether the gradients mislead."""
+
+BY_NAME: frozenset[str] = frozenset({"fmn", "deepfool", "carlini-wagner"})
+"""Strategies that nobody plays who is not told to: baselines, and one that looks for the nearest wrong answer where any
+inside the set would do (the curve over radii has use for that)."""
+
+
+def by_default(strategy: str, follows: bool) -> bool:
+    """Whether a requirement that names no strategy is played with this one; `follows`: gradients can be had."""
+    return strategy not in BY_NAME and not (follows and strategy in BESIDE_CASCADE)
 
 
 def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model: ModelSource) -> tuple[str, str] | None:
@@ -79,7 +96,7 @@ def playable(requirement: Requirement, policy: Policy) -> tuple[StrategyName, ..
     """The strategies that a requirement is played with, if nothing about the model itself stands against it."""
     adversary = policy.adversaries[requirement.adversary]
     follows = adversary.access is Access.GRADIENTS and gives_gradients(policy.model.source)
-    wanted = requirement.strategies or tuple(name for name in STRATEGIES if not (follows and name in NAMED))
+    wanted = requirement.strategies or tuple(name for name in STRATEGIES if by_default(name, follows))
     return tuple(
         dict.fromkeys(name for name in wanted if not refusal(name, adversary, requirement.within, policy.model))
     )

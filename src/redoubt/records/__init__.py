@@ -16,6 +16,7 @@ from redoubt.records.errors import (
 from redoubt.records.evidence import (
     CurvePoint,
     Digests,
+    Distances,
     Evidence,
     ExampleResult,
     FeatureMove,
@@ -63,6 +64,7 @@ __all__ = [
     "DataSource",
     "Decision",
     "Digests",
+    "Distances",
     "EndpointError",
     "Evidence",
     "ExampleResult",

@@ -1,5 +1,6 @@
 """What an assessment leaves behind, whole enough for somebody else to judge it."""
 
+import bisect
 import enum
 from typing import Annotated, Self
 
@@ -113,6 +114,31 @@ class FeatureMove(Record):
     cost: Annotated[float, Field(ge=0)]
 
 
+class Distances(Record):
+    """How far examples must be moved to be answered wrongly: robust accuracy at every radius, from one run.
+
+    Upper bounds, as no strategy finds the nearest wrong answer for certain.  They come from a minimum-norm strategy, on
+    a part of the data, and from whatever nearer points the game and the probes found there.
+    """
+
+    strategies: tuple[str, ...] = Field(description="The minimum-norm strategies that were run to their end.")
+    trials: Annotated[int, Field(gt=0)] = Field(description="Examples looked at, right or wrong.")
+    multiples: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        description="Least distance known to fool each example, as a multiple of the requirement's radius, in growing "
+        "order: 0 where the unperturbed input is answered wrongly; absent where nothing fooled it at any distance."
+    )
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if len(self.multiples) > self.trials or list(self.multiples) != sorted(self.multiples):
+            raise ValueError("multiples stand in growing order, at most one for each trial")
+        return self
+
+    def standing(self, scale: float) -> int:
+        """How many examples stand at that multiple of the radius."""
+        return self.trials - bisect.bisect_right(self.multiples, scale * (1 + 1e-5))
+
+
 class ExampleResult(Record):
     """One example: what the model said of it, and what it was made to say."""
 
@@ -185,6 +211,9 @@ class RequirementEvidence(Record):
     unbounded: Measured | None = Field(
         default=None,
         description="Robust accuracy when the set holds every input there is: a working attack brings it near zero.",
+    )
+    distances: Distances | None = Field(
+        default=None, description="Robust accuracy at every radius, for norm balls under gradients."
     )
     examples: tuple[ExampleResult, ...]
     work: Work

@@ -34,11 +34,12 @@ class Access(enum.IntEnum):
 
 
 class Norm(enum.StrEnum):
-    """The norm of a perturbation, taken over all coordinates of one input."""
+    """The norm of a perturbation, taken over all coordinates of one input; L0 over the pixels of an image."""
 
     LINF = "linf"
     L2 = "l2"
     L1 = "l1"
+    L0 = "l0"
 
 
 # ── what is protected ────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,9 +192,12 @@ class WithinNorm(Record):
 
     norm: Norm = Field(
         description="How the size of a move is taken: `linf` the greatest change of any coordinate, `l2` the Euclidean "
-        "length, `l1` the sum of all changes."
+        "length, `l1` the sum of all changes, `l0` how many pixels of an image change, or values of "
+        "another input."
     )
-    radius: Positive = Field(description="The largest size of a move, in the units of the model's input range.")
+    radius: Positive = Field(
+        description="The largest size of a move, in the units of the model's input range; for `l0` a whole number."
+    )
 
 
 class WithinTurn(Record):
@@ -384,6 +388,10 @@ StrategyName = Literal[
     "rays",
     "hopskipjump",
     "feature-search",
+    "fmn",
+    "sigma-zero",
+    "deepfool",
+    "carlini-wagner",
 ]
 
 

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections import Counter
 
-from redoubt.records import CurvePoint, Measured, RequirementEvidence
+from redoubt.records import CurvePoint, Distances, Measured, RequirementEvidence
 from redoubt.records.campaign import WorkFactor
 from redoubt.report.svg import Axis, Board
 from redoubt.report.words import (
@@ -68,6 +68,8 @@ def radius_chart(requirement: RequirementEvidence, ident: str) -> str | None:
     )
     start = [(x(0), y(clean.value))] if clean and not log else []
     line = [*start, *((x(point.scale), y(point.robust.value)) for point in points)]
+    if requirement.distances:
+        line = [(x(scale), y(share)) for scale, share in _steps(requirement.distances, low, points[-1].scale)]
     board.path(line, "curve")
     if clean and not log:
         board.dot(x(0), y(clean.value), 3.5, "point hollow", f"no perturbation: {measured_words(clean)}")
@@ -79,6 +81,17 @@ def radius_chart(requirement: RequirementEvidence, ident: str) -> str | None:
         board.diamond(x(1), y(judged_here.value), 6, f"mark {requirement.verdict.value}", says)
     _bound(board, requirement, line, x, y)
     return str(board)
+
+
+def _steps(distances: Distances, low: float, high: float) -> list[tuple[float, float]]:
+    """Robust accuracy at every radius from `low` to `high`, as the corners of its steps."""
+    share = distances.standing(low) / distances.trials
+    corners = [(low, share)]
+    for scale in sorted({multiple for multiple in distances.multiples if low < multiple <= high}):
+        corners.append((scale, share))
+        share = distances.standing(scale) / distances.trials
+        corners.append((scale, share))
+    return [*corners, (high, share)]
 
 
 def work_chart(requirement: RequirementEvidence, ident: str) -> str | None:

@@ -2,21 +2,28 @@
 
 from redoubt.attacks.evasion.apgd import APGD, TargetedAPGD
 from redoubt.attacks.evasion.base import EvasionAttack
+from redoubt.attacks.evasion.carlini_wagner import CarliniWagner
 from redoubt.attacks.evasion.cascade import Cascade
+from redoubt.attacks.evasion.deepfool import DeepFool
 from redoubt.attacks.evasion.feature_search import FeatureSearch
+from redoubt.attacks.evasion.fmn import FMN
 from redoubt.attacks.evasion.hopskipjump import HopSkipJump, Starts
 from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
 from redoubt.attacks.evasion.pgd import PGD
 from redoubt.attacks.evasion.rays import RayS
 from redoubt.attacks.evasion.search import GridSearch, RandomSearch
+from redoubt.attacks.evasion.sigma_zero import SigmaZero
 from redoubt.attacks.evasion.square import Square
 
 __all__ = [
     "APGD",
+    "FMN",
     "NES",
     "PGD",
+    "CarliniWagner",
     "Cascade",
+    "DeepFool",
     "EvasionAttack",
     "FeatureSearch",
     "GridSearch",
@@ -24,6 +31,7 @@ __all__ = [
     "Oars",
     "RandomSearch",
     "RayS",
+    "SigmaZero",
     "Square",
     "Starts",
     "TargetedAPGD",

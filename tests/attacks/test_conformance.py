@@ -18,6 +18,7 @@ from redoubt.attacks.evasion import (
     RayS,
     Square,
     TargetedAPGD,
+    Transfer,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.models import TorchModel
@@ -102,6 +103,26 @@ class TestHopSkipJumpL2(EvasionConformance):
 
 class TestRayS(EvasionConformance):
     attack = RayS()
+
+
+class TestRaySL2(EvasionConformance):
+    attack = RayS()
+    within = L2Ball(1.0, 0.0, 1.0)
+
+
+class TestTransfer(EvasionConformance):
+    attack = Transfer(lessons=20)
+
+
+class TestTransferL2(EvasionConformance):
+    attack = Transfer(lessons=20)
+    within = L2Ball(1.5, 0.0, 1.0)
+
+
+class TestTransferTurn(EvasionConformance):
+    attack = Transfer(lessons=20)
+    within = TURN
+    share = 0.5
 
 
 class TestOarsSquare(EvasionConformance):

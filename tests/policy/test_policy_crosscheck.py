@@ -122,7 +122,7 @@ def test_every_scheme_is_known(source):
 
 def test_an_endpoint_gives_no_gradients_even_to_who_knows_the_weights():
     text = changed((SOURCE, "http://h/v2/models/m"), ("  weights: model.safetensors\n", ""))
-    asking = ("random", "square", "nes", "rays", "hopskipjump")
+    asking = ("random", "square", "nes", "rays", "hopskipjump", "transfer")
     assert playable(parsed(text).policy.requirements[0], parsed(text).policy) == asking
     named = text.replace("require: robust_accuracy >= 0.85", "require: robust_accuracy >= 0.85\n    strategies: [pgd]")
     assert "pgd needs gradients, which a source of http: does not give" in refused(named).what

@@ -14,6 +14,7 @@ from redoubt.attacks.evasion import (
     RayS,
     Square,
     TargetedAPGD,
+    Transfer,
 )
 from redoubt.perturb import PerturbationSet, Turn
 from redoubt.policy.strategies import ASKING
@@ -30,6 +31,7 @@ STANDARD: tuple[EvasionAttack, ...] = (
     NES(),
     RayS(),
     HopSkipJump(),
+    Transfer(),
     RandomSearch(),
 )
 

@@ -25,6 +25,7 @@ _NEEDS: dict[StrategyName, Access] = {
     "nes": Access.SCORES,
     "rays": Access.LABEL,
     "hopskipjump": Access.LABEL,
+    "transfer": Access.LABEL,
     "pgd": Access.GRADIENTS,
     "apgd-ce": Access.GRADIENTS,
     "apgd-dlr": Access.GRADIENTS,
@@ -34,11 +35,11 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "square": (Norm.LINF, Norm.L2),
     "nes": (Norm.LINF, Norm.L2),
     "hopskipjump": (Norm.LINF, Norm.L2),
-    "rays": (Norm.LINF,),
+    "rays": (Norm.LINF, Norm.L2),
 }
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
-ASKING: frozenset[str] = frozenset({"nes", "rays", "hopskipjump"})
+ASKING: frozenset[str] = frozenset({"nes", "rays", "hopskipjump", "transfer"})
 """Searches by queries that whoever can follow gradients plays only if they are named: for such an adversary `square`
 and `random` already tell whether the gradients mislead, and every pass is better spent on gradients."""
 
@@ -56,7 +57,7 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
     if needs is Access.GRADIENTS and not gives_gradients(model.source):
         return (
             f"{strategy} needs gradients, which a source of {scheme_of(model.source)}: does not give",
-            "use square, nes, rays, hopskipjump or random, or give the model itself",
+            "use square, nes, rays, hopskipjump, transfer or random, or give the model itself",
         )
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
     if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):

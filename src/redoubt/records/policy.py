@@ -287,7 +287,9 @@ BoundField = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(robust_accuracy|clean_accuracy) >= .+$|^attack_success <= .+$"}),
 ]
 
-StrategyName = Literal["random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "nes", "rays", "hopskipjump"]
+StrategyName = Literal[
+    "random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "nes", "rays", "hopskipjump", "transfer"
+]
 
 
 class Requirement(Record):

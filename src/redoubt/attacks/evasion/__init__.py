@@ -9,6 +9,7 @@ from redoubt.attacks.evasion.pgd import PGD
 from redoubt.attacks.evasion.rays import RayS
 from redoubt.attacks.evasion.search import GridSearch, RandomSearch
 from redoubt.attacks.evasion.square import Square
+from redoubt.attacks.evasion.transfer import Transfer
 
 __all__ = [
     "APGD",
@@ -23,4 +24,5 @@ __all__ = [
     "Square",
     "Starts",
     "TargetedAPGD",
+    "Transfer",
 ]

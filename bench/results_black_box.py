@@ -72,8 +72,8 @@ def section() -> Iterable[str]:
         f"{first['limit']:,} queries each, one image at a time, seeded by the image's number. One oracle counts for "
         "all: an attack ends at its first wrong answer inside the set, whatever it meant the query for; a point asked "
         "twice counts once; the clean image is free. Median and mean are over the images fooled; at 90 %, over the "
-        "cheapest 90 % of all images. The last columns are the curve: how many had fallen within so many queries. Aim: at equal "
-        "success, a median of no more than the peer's, and no fewer fooled.\n"
+        "cheapest 90 % of all images. The last columns are the curve: how many had fallen within so many queries. Aim: "
+        "at equal success, a median of no more than the peer's, and no fewer fooled.\n"
     )
     settings = sorted(
         {

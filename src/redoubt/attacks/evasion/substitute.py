@@ -8,14 +8,13 @@ from torch import Generator, Tensor, nn
 
 from redoubt.models.base import Answer, Face
 from redoubt.models.torch_model import TorchModel
-from redoubt.records import Access
 
 _WIDTH = 16  # channels of the first convolution; the second has twice as many
 _HIDDEN = 100
 _SMALLEST_IMAGE = 8  # side of the smallest image that is convolved
 _BATCH = 128
 _RATE = 2e-3
-_OWN = 0.5  # weight of the clean inputs among what is learnt: their labels are sure, and they are the data's own
+_OWN = 64  # clean inputs beside each batch of answers: their labels are sure, and they are the data's own
 
 
 def network(face: Face, rng: Generator) -> nn.Sequential:
@@ -92,7 +91,7 @@ class Substitute:
         shown = ~self._scores.isnan().any(dim=1)
         scale = float(self._scores[shown].std().clamp_min(1e-6)) if shown.any() else 1.0
         for _ in range(steps):
-            own = self._draw(len(self._x), int(_BATCH * _OWN) if len(self) else _BATCH)
+            own = self._draw(len(self._x), _OWN)
             loss = F.cross_entropy(self.network(self._x[own]), self._y[own])
             if len(self):
                 rows = self._draw(len(self), _BATCH)
@@ -116,8 +115,3 @@ class Substitute:
     def model(self) -> TorchModel:
         """The network as a model that gives gradients: its owner's, so no pass on it is the victim's to bill."""
         return TorchModel(self.network, self._face, device=str(self._x.device))
-
-    @property
-    def access(self) -> Access:
-        """The owner sees everything of it."""
-        return Access.GRADIENTS

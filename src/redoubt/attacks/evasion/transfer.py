@@ -98,7 +98,8 @@ def _blends(x: Tensor, face: Face, rng: Generator) -> Tensor:
     itself = (order == torch.arange(len(x))).view(rows).to(x.device)
     noise = torch.rand(x.shape, generator=rng).to(x) * (face.high - face.low) + face.low
     weight = torch.rand(len(x), generator=rng).view(rows).to(x)
-    return weight * x + (1 - weight) * torch.where(itself, noise, x[order.to(x.device)])
+    blends = weight * x + (1 - weight) * torch.where(itself, noise, x[order.to(x.device)])
+    return blends.clamp(face.low, face.high)
 
 
 def _climb(
@@ -109,10 +110,9 @@ def _climb(
     Rank 0 heads for whichever wrong class is nearest, and begins at the clean input; others begin at random.
     """
     x, y = standing.x, standing.y
-    own = Metered(substitute.model(), substitute.access, Budget(), len(x))
-    classes = substitute.model().face.classes
+    own = Metered(substitute.model(), Access.GRADIENTS, Budget(), len(x))
     target = own.logits(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
-    towards = target[:, (rank - 1) % (classes - 1)]
+    towards = target[:, (rank - 1) % (own.face.classes - 1)]
 
     def objective(logits: Tensor) -> Tensor:
         if rank == 0:

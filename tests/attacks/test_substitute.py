@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from redoubt.attacks.evasion import Transfer
-from redoubt.attacks.evasion.conformance import _Glass, _images
+from redoubt.attacks.evasion.glass import GlassModel as _Glass
+from redoubt.attacks.evasion.glass import glass_images as _images
 from redoubt.attacks.evasion.substitute import Substitute, network
 from redoubt.models.base import Answer, Face
 from redoubt.models.meter import Metered
@@ -19,7 +20,7 @@ def rng(seed=0):
 
 
 def agreement(substitute, x):
-    return float((substitute.model().query(x).labels == _Glass().query(x).labels).float().mean())
+    return float((substitute.model.query(x).labels == _Glass().query(x).labels).float().mean())
 
 
 def near(count, seed):

@@ -65,7 +65,10 @@ class Substitute:
         self._rng, self._face = rng, face
         self._x, self._y = x, y
         self._asked, self._told, self._scores = x[:0], y[:0], x.new_zeros((0, face.classes))
-        self.network = network(face, rng).to(x.device)
+        self.network = network(face, rng).to(x).eval().requires_grad_(False)
+        self._inside = TorchModel(
+            self.network, face, mean=(face.low,), std=(face.high - face.low,), device=str(x.device)
+        )
 
     def __len__(self) -> int:
         """Number of answers learnt from."""
@@ -85,21 +88,22 @@ class Substitute:
 
     def learn(self, steps: int) -> None:
         """Go on training for so many batches of the known and the heard."""
-        self.network.train().requires_grad_(True)
+        self.network.requires_grad_(True)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=_RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
         shown = ~self._scores.isnan().any(dim=1)
         scale = float(self._scores[shown].std().clamp_min(1e-6)) if shown.any() else 1.0
         for _ in range(steps):
             own = self._draw(len(self._x), _OWN)
-            loss = F.cross_entropy(self.network(self._x[own]), self._y[own])
+            loss = F.cross_entropy(self._inside.training_logits(self._x[own]), self._y[own])
             if len(self):
                 rows = self._draw(len(self), _BATCH)
-                loss = loss + self._miss(self.network(self._asked[rows]), rows, shown[rows], scale)
+                loss = loss + self._miss(self._inside.training_logits(self._asked[rows]), rows, shown[rows], scale)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
+        self.network.requires_grad_(False)
 
     def _draw(self, size: int, count: int) -> Tensor:
         return torch.randint(0, size, (min(count, size),), generator=self._rng).to(self._x.device)
@@ -112,6 +116,7 @@ class Substitute:
             miss = miss + F.mse_loss(centred[shown] / scale, self._scores[rows][shown] / scale)
         return miss
 
+    @property
     def model(self) -> TorchModel:
         """The network as a model that gives gradients: its owner's, so no pass on it is the victim's to bill."""
-        return TorchModel(self.network, self._face, device=str(self._x.device))
+        return self._inside

@@ -110,7 +110,7 @@ def _climb(
     Rank 0 heads for whichever wrong class is nearest, and begins at the clean input; others begin at random.
     """
     x, y = standing.x, standing.y
-    own = Metered(substitute.model(), Access.GRADIENTS, Budget(), len(x))
+    own = Metered(substitute.model, Access.GRADIENTS, Budget(), len(x))
     target = own.logits(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
     towards = target[:, (rank - 1) % (own.face.classes - 1)]
 

@@ -20,7 +20,6 @@ from redoubt.records import Access, Budget
 Ball = LinfBall | L2Ball
 
 _COARSEST = 1 / 16  # of the range's width: the tolerance of the first bisections, halved at each size of blocks
-_HALVINGS = 25  # of the stretch in which an L2 ray's point is looked for: float32 tells no more apart
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,17 @@ def _along(x: Tensor, direction: Tensor, ball: Ball, distance: float) -> Tensor:
 
 
 def _stretch(x: Tensor, direction: Tensor, ball: L2Ball, distance: float) -> float:
-    """By how much to multiply the direction for a move, cut by the range, of that length; or just short of it."""
-    short, long = 0.0, ball.high - ball.low
-    for _ in range(_HALVINGS):
-        middle = (short + long) / 2
-        move = (x + middle * direction).clamp(ball.low, ball.high) - x
-        short, long = (middle, long) if float(move.norm()) <= distance else (short, middle)
-    return short
+    """By how much to multiply the direction, so that the move, cut by the range, has that length; or all there is.
+
+    Pixels stop at the walls one after another, as they have less room or more: between two stops the length grows as
+    the square root of what has stopped and of what still moves, so the stop before the length is found by its order.
+    """
+    room = torch.where(direction > 0, ball.high - x, x - ball.low) * direction.abs()
+    room = room.flatten().double().sort().values
+    squares = room.square()
+    stopped = squares.cumsum(0) - squares
+    moving = torch.arange(len(room), 0, -1, device=x.device)
+    at = int(torch.searchsorted(stopped + moving * squares, distance**2))
+    if at == len(room):
+        return float(room[-1])
+    return math.sqrt(max(distance**2 - float(stopped[at]), 0.0) / float(moving[at]))

@@ -42,7 +42,7 @@ class RayS(EvasionAttack):
 
     Attributes:
         queries: per example.
-        tolerance: at which the finest bisection ends, as a share of the input range.
+        tolerance: at which the finest bisection ends, as a share of the longest move in the input range.
     """
 
     queries: int = 5000

@@ -25,7 +25,8 @@ ATTACKS = [
     (RayS(), LINF),
     (RayS(), L2),
     (HopSkipJump(), LINF),
-    (HopSkipJump(), L2),
+    (HopSkipJump(sketch=0), LINF),
+    (HopSkipJump(sketch=0), L2),
     (Transfer(queries=300, lessons=10), LINF),
 ]
 
@@ -38,7 +39,7 @@ def nothing(x, wrong):
     return torch.zeros_like(wrong)
 
 
-IDS = [f"{attack.name}-{within.symbol}" for attack, within in ATTACKS]
+IDS = [f"{attack.name}-{within.symbol}-{at}" for at, (attack, within) in enumerate(ATTACKS)]
 
 
 class Refusing(Metered):
@@ -94,8 +95,9 @@ def test_goes_on_where_half_of_the_queries_are_refused(attack, within):
 def test_a_refused_wrong_answer_is_no_success(attack, within):
     """A guard that refuses exactly what would be answered wrongly: the attack goes on until its budget is spent."""
     _, _, point, handle = play(attack, within, lambda x, wrong: wrong, budget=Budget(queries=300))
-    starts = 100  # points that HopSkipJump tries for a first wrong answer
-    assert (handle.meter.queries == (starts if attack.name == "hopskipjump" else 300)).all()
+    starts = 100  # points that HopSkipJump tries for a first wrong answer, where RayS finds none for it
+    at_noise = isinstance(attack, HopSkipJump) and not attack.sketch
+    assert (handle.meter.queries == (starts if at_noise else 300)).all()
     refused = torch.cat([x[refused] for x, refused in handle.asked])
     assert all(not (refused == one).flatten(1).all(dim=1).any() for one in point) or not len(refused)
 
@@ -189,10 +191,18 @@ def test_rays_takes_no_more_queries_than_the_papers_algorithm():
 def test_rays_in_l2_takes_fewer_queries_than_hopskipjump():
     """Of each, the median over as many of the cheapest as both bring down."""
     within = L2Ball(0.5, 0.0, 1.0)
-    rays, hops = fall(RayS(), within, 1000), fall(HopSkipJump(), within, 1000)
+    rays, hops = fall(RayS(), within, 1000), fall(HopSkipJump(sketch=0), within, 1000)
     both = min(len(rays), len(hops))
     assert both >= 12
     assert float(rays[:both].median()) < float(hops[:both].median())
+
+
+def test_hopskipjump_from_a_sketch_is_dearer_than_neither_of_its_parts():
+    """As many fall as of the better one, at a median of the cheaper."""
+    within = L2Ball(0.5, 0.0, 1.0)
+    rays, hops, both = (fall(attack, within, 1000) for attack in (RayS(), HopSkipJump(sketch=0), HopSkipJump()))
+    assert len(both) >= max(len(rays), len(hops)) - 1
+    assert float(both.median()) <= 1.1 * float(min(rays.median(), hops.median()))
 
 
 @pytest.mark.parametrize("distance", [0.3, 1.0, 2.5])

@@ -93,11 +93,15 @@ class TestNESL2(EvasionConformance):
 
 
 class TestHopSkipJump(EvasionConformance):
+    attack = HopSkipJump(sketch=0)
+
+
+class TestHopSkipJumpFromASketch(EvasionConformance):
     attack = HopSkipJump()
 
 
 class TestHopSkipJumpL2(EvasionConformance):
-    attack = HopSkipJump()
+    attack = HopSkipJump(sketch=0)
     within = L2Ball(1.0, 0.0, 1.0)
 
 

@@ -59,10 +59,11 @@ class RayS(EvasionAttack):
     ) -> Tensor:
         if not isinstance(within, Ball):
             return within.start(x)
-        hunts = [self._hunt(clean, within) for clean in x]
+        hunts = [self.hunt(clean, within) for clean in x]
         return run_lockstep(model, x, y, within, affordable_queries(budget, self.queries), hunts)
 
-    def _hunt(self, x: Tensor, ball: Ball) -> Hunt:
+    def hunt(self, x: Tensor, ball: Ball) -> Hunt:
+        """The search for one input `[*shape]`: endless, unless no direction changes anything."""
         span, size = ball.high - ball.low, x.numel()
         width = float(ball.length(torch.full_like(x, span)[None]))
         direction, best = torch.ones_like(x), width

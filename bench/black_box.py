@@ -335,7 +335,7 @@ def run(setting: Setting, part: str, count: int, limit: int, names: str) -> dict
     field_ = scoring(model) if setting.access is Access.SCORES else labelling(model, setting.within)
     found = {}
     for contestant in field_:
-        if names not in contestant.name:
+        if not any(name in contestant.name for name in names.split(",")):
             continue
         begin = time.perf_counter()
         result = summed(race(contestant, model.module, x, y, setting.within, limit))
@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--limit", type=int, default=5000)
     parser.add_argument("--only", default="", help="part of the names of the settings")
-    parser.add_argument("--contestants", default="", help="part of the names of the contestants; nothing is kept then")
+    parser.add_argument("--contestants", default="", help="parts of names, by commas; nothing is kept then")
     parser.add_argument("--part", choices=("test", "train"), default="test", help="train: nothing is kept")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")  # foolbox of starts that it did not find, ART of divisions by zero

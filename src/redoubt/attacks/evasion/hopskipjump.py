@@ -121,7 +121,8 @@ class HopSkipJump(EvasionAttack):
 
 def _sketched(x: Tensor, ball: Ball, queries: int) -> Coroutine[Tensor, Told, Tensor | None]:
     """The nearest wrong answer outside the ball among the first queries of RayS; None if there was none."""
-    search, nearest = RayS().hunt(x[0], ball), None
+    search = RayS().hunt(x[0], ball)
+    nearest: Tensor | None = None
     with contextlib.suppress(StopIteration):
         point = next(search)
         for _ in range(queries):

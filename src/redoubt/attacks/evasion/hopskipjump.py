@@ -61,7 +61,7 @@ class HopSkipJump(EvasionAttack):
     queries: int = 5000
     samples: int = 100
     most: int = 1000
-    sketch: int = 200
+    sketch: int = 500
     starts: Starts | None = None
     name: ClassVar[str] = "hopskipjump"
     needs: ClassVar[Access] = Access.LABEL

@@ -153,12 +153,14 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         RayS,
         Square,
         TargetedAPGD,
+        Transfer,
     )
     from redoubt.models.base import Face
     from redoubt.perturb.build import build_set
 
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
+    attacks[Transfer().name] = Transfer()
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [

@@ -42,7 +42,7 @@ class HopSkipJump(EvasionAttack):
 
     Algorithm 2 of the paper, for Linf and L2, with two changes.  One the set allows: of each line to the border, the
     point where it enters the ball is asked first, and bisection looks only outside.  And the walk begins at the nearest
-    wrong answer that RayS finds in its first queries, which lies nearer than the border on the way to noise.
+    wrong answer that RayS finds in its first queries: on images that lies nearer than the border on the way to noise.
 
     A refusal is never taken for a label: a refused start is drawn anew, a bisection cuts elsewhere, a refused sample is
     left out of the estimate, and a refused step is halved.

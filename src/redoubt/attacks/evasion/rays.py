@@ -38,7 +38,7 @@ class RayS(EvasionAttack):
     cuts elsewhere.  Deterministic: it draws nothing from `rng`.
 
     Does not cover: other norms; models whose answers change between two askings; borders that only moves of
-    many unequal sizes reach.
+    many unequal sizes reach.  In L2, inputs whose neighbouring coordinates are unrelated fall sooner to HopSkipJump.
 
     Attributes:
         queries: per example.

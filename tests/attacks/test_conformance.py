@@ -24,6 +24,7 @@ from redoubt.attacks.evasion import (
     SigmaZero,
     Square,
     TargetedAPGD,
+    Transfer,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.attacks.evasion.glass import Glass
@@ -183,16 +184,40 @@ class TestNESL2(EvasionConformance):
 
 
 class TestHopSkipJump(EvasionConformance):
+    attack = HopSkipJump(sketch=0)
+
+
+class TestHopSkipJumpFromASketch(EvasionConformance):
     attack = HopSkipJump()
 
 
 class TestHopSkipJumpL2(EvasionConformance):
-    attack = HopSkipJump()
+    attack = HopSkipJump(sketch=0)
     within = L2Ball(1.0, 0.0, 1.0)
 
 
 class TestRayS(EvasionConformance):
     attack = RayS()
+
+
+class TestRaySL2(EvasionConformance):
+    attack = RayS()
+    within = L2Ball(1.0, 0.0, 1.0)
+
+
+class TestTransfer(EvasionConformance):
+    attack = Transfer(lessons=20)
+
+
+class TestTransferL2(EvasionConformance):
+    attack = Transfer(lessons=20)
+    within = L2Ball(1.5, 0.0, 1.0)
+
+
+class TestTransferTurn(EvasionConformance):
+    attack = Transfer(lessons=20)
+    within = TURN
+    share = 0.5
 
 
 class TestOarsSquare(EvasionConformance):

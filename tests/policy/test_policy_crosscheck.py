@@ -126,7 +126,7 @@ def test_every_scheme_is_known(source):
 
 def test_an_endpoint_gives_no_gradients_even_to_who_knows_the_weights():
     text = changed((SOURCE, "http://h/v2/models/m"), ("  weights: model.safetensors\n", ""))
-    asking = ("random", "square", "nes", "rays", "hopskipjump")
+    asking = ("random", "square", "nes", "rays", "hopskipjump", "transfer")
     assert playable(parsed(text).policy.requirements[0], parsed(text).policy) == asking
     named = text.replace("require: robust_accuracy >= 0.85", "require: robust_accuracy >= 0.85\n    strategies: [pgd]")
     assert "pgd needs gradients, which a source of http: does not give" in refused(named).what
@@ -153,7 +153,9 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         NES,
         PGD,
         CarliniWagner,
+        Cascade,
         DeepFool,
+        FeatureSearch,
         GridSearch,
         HopSkipJump,
         RandomSearch,
@@ -161,6 +163,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         SigmaZero,
         Square,
         TargetedAPGD,
+        Transfer,
     )
     from redoubt.models.base import Face
     from redoubt.perturb.build import build_set
@@ -168,6 +171,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
     attacks |= {attack.name: attack for attack in (FMN(), SigmaZero(), DeepFool(), CarliniWagner())}
+    attacks |= {attack.name: attack for attack in (Transfer(), Cascade(), FeatureSearch())}
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [

@@ -136,6 +136,7 @@ def requirement(
                 fooled=number,
                 work=Work(forwards=standing * 101, backwards=standing * 100),
                 passes_to_fool=float(np.median(mine)) if mine else None,
+                mean_passes_to_fool=float(np.mean(mine)) if mine else None,
                 broke=given.get("broke", {}).get(name),
             )
         )

@@ -120,6 +120,7 @@ def _outcome(bout: Bout, rounds: Sequence[Done]) -> StrategyOutcome:
         fooled=len(passes),
         work=sum((done.result.meter.work() for done in mine), Work()),
         passes_to_fool=float(passes.quantile(0.5)) if len(passes) else None,
+        mean_passes_to_fool=float(passes.mean()) if len(passes) else None,
         broke=next((done.result.broke for done in mine if done.result.broke), None),
     )
 

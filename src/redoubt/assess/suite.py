@@ -20,6 +20,7 @@ from redoubt.attacks.evasion import (
     SigmaZero,
     Square,
     TargetedAPGD,
+    Transfer,
 )
 from redoubt.perturb import NormBall, PerturbationSet, Table, Turn
 from redoubt.policy.strategies import by_default
@@ -42,6 +43,7 @@ STANDARD: tuple[EvasionAttack, ...] = (
     NES(),
     RayS(),
     HopSkipJump(),
+    Transfer(),
     RandomSearch(),
 )
 

@@ -28,6 +28,7 @@ _NEEDS: dict[StrategyName, Access] = {
     "rays": Access.LABEL,
     "hopskipjump": Access.LABEL,
     "cascade": Access.GRADIENTS,
+    "transfer": Access.LABEL,
     "pgd": Access.GRADIENTS,
     "apgd-ce": Access.GRADIENTS,
     "apgd-dlr": Access.GRADIENTS,
@@ -41,7 +42,7 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "square": (Norm.LINF, Norm.L2),
     "nes": (Norm.LINF, Norm.L2),
     "hopskipjump": (Norm.LINF, Norm.L2),
-    "rays": (Norm.LINF,),
+    "rays": (Norm.LINF, Norm.L2),
     "fmn": tuple(Norm),
     "sigma-zero": (Norm.L0,),
     "deepfool": (Norm.LINF, Norm.L2, Norm.L1),
@@ -49,7 +50,9 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
 }
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1", Norm.L0: "L0"}
 
-BESIDE_CASCADE: frozenset[str] = frozenset({"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump"})
+BESIDE_CASCADE: frozenset[str] = frozenset(
+    {"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump", "transfer"}
+)
 """What whoever can follow gradients plays only if it is named: `cascade` is the stronger for the same passes, and
 `square` and `random` tell whether the gradients mislead."""
 
@@ -76,7 +79,7 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
     if needs is Access.GRADIENTS and not gives_gradients(model.source):
         return (
             f"{strategy} needs gradients, which a source of {scheme_of(model.source)}: does not give",
-            "use square, nes, rays, hopskipjump or random, or give the model itself",
+            "use square, nes, rays, hopskipjump, transfer or random, or give the model itself",
         )
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
     if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):

@@ -94,6 +94,9 @@ class StrategyOutcome(Record):
     fooled: Count
     work: Work
     passes_to_fool: float | None = Field(description="Median passes billed to an example that it fooled.")
+    mean_passes_to_fool: float | None = Field(
+        default=None, description="Their mean, which the few dearest examples raise."
+    )
     broke: str | None = Field(default=None, description="Why the strategy could not be played to its end.")
 
 

@@ -392,6 +392,7 @@ StrategyName = Literal[
     "sigma-zero",
     "deepfool",
     "carlini-wagner",
+    "transfer",
 ]
 
 

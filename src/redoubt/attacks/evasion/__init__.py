@@ -15,6 +15,7 @@ from redoubt.attacks.evasion.rays import RayS
 from redoubt.attacks.evasion.search import GridSearch, RandomSearch
 from redoubt.attacks.evasion.sigma_zero import SigmaZero
 from redoubt.attacks.evasion.square import Square
+from redoubt.attacks.evasion.transfer import Transfer
 
 __all__ = [
     "APGD",
@@ -35,4 +36,5 @@ __all__ = [
     "Square",
     "Starts",
     "TargetedAPGD",
+    "Transfer",
 ]

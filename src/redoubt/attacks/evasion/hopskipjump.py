@@ -1,5 +1,6 @@
 """HopSkipJump: walk along the border between classes, by labels alone (Chen, Jordan and Wainwright 2020)."""
 
+import contextlib
 import math
 from collections.abc import Generator as Coroutine
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.lockstep import Hunt, Told, bisect, run_lockstep
+from redoubt.attacks.evasion.rays import RayS
 from redoubt.attacks.evasion.standing import affordable_queries
 from redoubt.models.meter import Metered
 from redoubt.perturb.base import PerturbationSet
@@ -38,8 +40,9 @@ class Starts:
 class HopSkipJump(EvasionAttack):
     """From a wrong answer far away: bisect to the border, estimate its normal there by asking, step, and again.
 
-    Algorithm 2 of the paper, for Linf and L2, with one change that the set allows: of each line to the border, the
-    point where it enters the ball is asked first, and bisection looks only outside.
+    Algorithm 2 of the paper, for Linf and L2, with two changes.  One the set allows: of each line to the border, the
+    point where it enters the ball is asked first, and bisection looks only outside.  And the walk begins at the nearest
+    wrong answer that RayS finds in its first queries: on images that lies nearer than the border on the way to noise.
 
     A refusal is never taken for a label: a refused start is drawn anew, a bisection cuts elsewhere, a refused sample is
     left out of the estimate, and a refused step is halved.
@@ -51,12 +54,14 @@ class HopSkipJump(EvasionAttack):
         queries: per example.
         samples: of the first estimate; that of step t takes sqrt(t) times as many (B_0 of the paper).
         most: samples of any estimate.
-        starts: inputs to begin at, the nearest first; noise when absent, as in the paper.
+        sketch: queries for RayS, to find a start; 0 begins at noise, as the paper does.
+        starts: inputs to begin at instead, the nearest first.
     """
 
     queries: int = 5000
     samples: int = 100
     most: int = 1000
+    sketch: int = 500
     starts: Starts | None = None
     name: ClassVar[str] = "hopskipjump"
     needs: ClassVar[Access] = Access.LABEL
@@ -69,7 +74,13 @@ class HopSkipJump(EvasionAttack):
     def parameters(self) -> dict[str, bool | int | float | str | None]:
         """Those of the search, and the name of the starts."""
         starts = self.starts.name if self.starts else None
-        return {"queries": self.queries, "samples": self.samples, "most": self.most, "starts": starts}
+        return {
+            "queries": self.queries,
+            "samples": self.samples,
+            "most": self.most,
+            "sketch": self.sketch,
+            "starts": starts,
+        }
 
     def run(
         self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
@@ -81,7 +92,11 @@ class HopSkipJump(EvasionAttack):
 
     def _hunt(self, x: Tensor, ball: Ball, rng: Generator) -> Hunt:
         """`x` and every point here are `[1, *shape]`."""
-        far = yield from (_start(x, ball, rng) if self.starts is None else _nearest(x, self.starts.x, ball))
+        if self.starts is None:
+            far = (yield from _sketched(x, ball, self.sketch)) if self.sketch else None
+            far = (yield from _start(x, ball, rng)) if far is None else far
+        else:
+            far = yield from _nearest(x, self.starts.x, ball)
         if far is None:
             return
         border = yield from _to_border(x, far, ball)
@@ -102,6 +117,21 @@ class HopSkipJump(EvasionAttack):
                     border = yield from _to_border(x, candidate, ball)
                     break
                 length /= 2
+
+
+def _sketched(x: Tensor, ball: Ball, queries: int) -> Coroutine[Tensor, Told, Tensor | None]:
+    """The nearest wrong answer outside the ball among the first queries of RayS; None if there was none."""
+    search = RayS().hunt(x[0], ball)
+    nearest: Tensor | None = None
+    with contextlib.suppress(StopIteration):
+        point = next(search)
+        for _ in range(queries):
+            told = yield point
+            if told.fooled and (nearest is None or bool(ball.length(told.points[:1] - x) < ball.length(nearest - x))):
+                nearest = told.points[:1]
+            point = search.send(told)
+    search.close()
+    return nearest
 
 
 def _start(x: Tensor, ball: Ball, rng: Generator) -> Coroutine[Tensor, Told, Tensor | None]:

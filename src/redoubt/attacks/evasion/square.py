@@ -23,6 +23,9 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 class Square(EvasionAttack):
     """Keep a random square's change whenever it lowers the margin.  Needs scores, not gradients.
 
+    An Linf square changes in the way that most of its pixels do not have already: the paper draws its sign, and half of
+    the small squares, which are mostly of one sign, would change nothing.
+
     Tells masked gradients from robustness: where it beats gradient attacks, those were fooled.  Inputs that are not
     images `[C, H, W]` are taken as one row of pixels.  Linf and L2 only.
 
@@ -117,8 +120,11 @@ class _LinfSquares(_Squares):
         count, channels, height, width = images.shape
         tall, wide = _side(share, height, width)
         top, left = self.corner(height - tall, width - wide)
-        jump = self.signs(count, channels, 1, 1).to(x) * (2 * self.within.radius)
-        images[:, :, top : top + tall, left : left + wide] += jump
+        window = images[:, :, top : top + tall, left : left + wide]
+        moved = window - _as_images(x)[:, :, top : top + tall, left : left + wide]
+        drawn, now = self.signs(count, channels, 1, 1).to(x), moved.sign().sum((2, 3), keepdim=True).sign()
+        same = (drawn == now).all(dim=1, keepdim=True)
+        window += torch.where(same, -drawn, drawn) * (2 * self.within.radius)
         return self.within.project(x, images.view_as(x))
 
 

@@ -18,13 +18,16 @@ from redoubt.attacks.evasion import (
     RayS,
     Square,
     TargetedAPGD,
+    WorstOfK,
+    WorstStart,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.models import TorchModel
-from redoubt.perturb import L1Ball, L2Ball, LinfBall, Turn, Union
+from redoubt.perturb import L1Ball, L2Ball, LinfBall, Then, Turn, Union
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
+MIXED = Then(Turn(20, 1, fill=0.0, high=1.0), LinfBall(0.03, 0.0, 1.0))  # neither part fools everyone
 
 
 class TestPGD(EvasionConformance):
@@ -135,6 +138,21 @@ class TestOarsGrid(EvasionConformance):
 class TestGrid(EvasionConformance):
     attack = GridSearch()
     within = TURN
+
+
+class TestWorstOfK(EvasionConformance):
+    attack = WorstOfK(30)
+    within = TURN
+
+
+class TestWorstStart(EvasionConformance):
+    attack = WorstStart()
+    within = MIXED
+
+
+class TestAPGDMixed(EvasionConformance):
+    attack = APGD(restarts=3)
+    within = MIXED
 
 
 class TestRandom(EvasionConformance):

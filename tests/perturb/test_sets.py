@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from redoubt.perturb import L1Ball, L2Ball, LinfBall, PerturbationSet, Turn, Union
+from redoubt.perturb import L1Ball, L2Ball, LinfBall, PerturbationSet, Then, Turn, Union
 
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
 radii = st.floats(1e-3, 0.6)
@@ -21,6 +21,8 @@ def make(kind: str, share: float, low: float, high: float) -> PerturbationSet:
     if kind in balls:
         return balls[kind](radius * {"linf": 1, "l2": 3, "l1": 10}[kind], low, high)
     turn = Turn(60 * share, 5 * share, fill=low, high=high)
+    if kind.startswith("then"):
+        return Then(turn, balls[kind.removeprefix("then-")](2 * radius, low, high))
     return turn if kind == "turn" else Union((LinfBall(radius, low, high), L2Ball(2 * radius, low, high), turn))
 
 
@@ -43,7 +45,7 @@ def noisy_points(within: PerturbationSet, x: torch.Tensor, rng: torch.Generator)
     return start + noise
 
 
-KINDS = ["linf", "l2", "l1", "turn", "union"]
+KINDS = ["linf", "l2", "l1", "turn", "union", "then-linf", "then-l2"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

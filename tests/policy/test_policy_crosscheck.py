@@ -153,12 +153,15 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         RayS,
         Square,
         TargetedAPGD,
+        WorstOfK,
+        WorstStart,
     )
     from redoubt.models.base import Face
     from redoubt.perturb.build import build_set
 
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
+    attacks |= {attack.name: attack for attack in (WorstOfK(), WorstStart())}
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [
@@ -166,6 +169,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         WithinNorm(norm="l2", radius=1),
         WithinNorm(norm="l1", radius=1),
         WithinTurn(rotation="3 deg", translation="1 px"),
+        WithinTurn(rotation="3 deg", then={"norm": "linf", "radius": 0.1}),
         WithinAnyOf(any_of=({"rotation": "3 deg"}, {"norm": "l1", "radius": 1.0})),
         WithinAnyOf(any_of=({"norm": "l2", "radius": 2.0}, {"norm": "l1", "radius": 1.0})),
     ]

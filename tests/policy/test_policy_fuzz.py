@@ -30,7 +30,7 @@ labels = st.text(st.characters(categories=["L", "N"], include_characters=" '\"\\
 norms = st.fixed_dictionaries({"norm": st.sampled_from(["linf", "l2", "l1"]), "radius": st.floats(1e-6, 1)})
 turns = st.fixed_dictionaries(
     {"rotation": st.floats(0.001, 180).map("{!r} deg".format)},
-    optional={"translation": st.floats(0, 20).map("{!r} px".format)},
+    optional={"translation": st.floats(0, 20).map("{!r} px".format), "then": norms},
 )
 sets = norms | turns | st.lists(norms | turns, min_size=2, max_size=4).map(lambda parts: {"any_of": parts})
 bounds = st.one_of(

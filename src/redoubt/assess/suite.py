@@ -14,14 +14,18 @@ from redoubt.attacks.evasion import (
     RayS,
     Square,
     TargetedAPGD,
+    WorstOfK,
+    WorstStart,
 )
-from redoubt.perturb import PerturbationSet, Turn
+from redoubt.perturb import PerturbationSet
 from redoubt.policy.strategies import ASKING
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
+    WorstOfK(),
     GridSearch(),
+    WorstStart(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -82,7 +86,7 @@ def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
-    if access >= Access.GRADIENTS and not isinstance(member, Turn):
+    if access >= Access.GRADIENTS and not member.has_grid:
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)
     asking = (Square(queries=300), RayS(queries=300), HopSkipJump(queries=300), RandomSearch(samples=50))

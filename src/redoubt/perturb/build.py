@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from redoubt.models.base import Face
 from redoubt.perturb.base import PerturbationSet
-from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall
+from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall, NormBall
+from redoubt.perturb.then import Then
 from redoubt.perturb.turn import Turn
 from redoubt.perturb.union import Union
-from redoubt.records import Norm, PolicyError, Within, WithinAnyOf, WithinTurn
+from redoubt.records import Norm, PolicyError, Within, WithinAnyOf, WithinNorm, WithinTurn
 
-_BALLS: dict[Norm, Callable[[float, float, float], PerturbationSet]] = {
+_BALLS: dict[Norm, Callable[[float, float, float], NormBall]] = {
     Norm.LINF: LinfBall,
     Norm.L2: L2Ball,
     Norm.L1: L1Ball,
@@ -27,5 +28,10 @@ def build_set(within: Within, face: Face) -> PerturbationSet:
     if isinstance(within, WithinTurn):
         if len(face.shape) != 3:
             raise PolicyError(f"rotation and translation need images [C, H, W]; the inputs are {list(face.shape)}")
-        return Turn(within.rotation, within.translation, fill=face.low, high=face.high)
+        turn = Turn(within.rotation, within.translation, fill=face.low, high=face.high)
+        return turn if within.then is None else Then(turn, _ball(within.then, face))
+    return _ball(within, face)
+
+
+def _ball(within: WithinNorm, face: Face) -> NormBall:
     return _BALLS[within.norm](within.radius, face.low, face.high)

@@ -136,6 +136,9 @@ def _turn(within: WithinTurn, face: InputFace) -> Iterator[Wrong]:
             "out of the frame",
             f"write less than {min(face.shape[1:])} px",
         )
+    if within.then is not None:
+        for path, what, remedy in _ball(within.then, face):
+            yield ("then", *path), what, remedy
 
 
 def _harden(policy: Policy) -> Iterator[Wrong]:

@@ -126,7 +126,8 @@ def _move(within: WithinNorm | WithinTurn, span: tuple[float, float]) -> str:
         return f"change the values of an input by at most {size} in sum (L1)"
     turn = f"turn an image by up to {within.rotation:g} degrees either way" if within.rotation else ""
     shift = f"shift an image by up to {within.translation:g} pixels along each axis" if within.translation else ""
-    return f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift
+    both = f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift
+    return both if within.then is None else f"{both}, and of what comes of it {_move(within.then, span)}"
 
 
 def _evidence(requirement: Requirement, take: int | None) -> str:

@@ -20,7 +20,9 @@ from redoubt.records.policy import StrategyName
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 _NEEDS: dict[StrategyName, Access] = {
     "random": Access.LABEL,
+    "worst-of-k": Access.LABEL,
     "grid": Access.LABEL,
+    "worst-start": Access.GRADIENTS,
     "square": Access.SCORES,
     "nes": Access.SCORES,
     "rays": Access.LABEL,
@@ -36,6 +38,7 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "hopskipjump": (Norm.LINF, Norm.L2),
     "rays": (Norm.LINF,),
 }
+_FEW_COORDINATES: frozenset[StrategyName] = frozenset({"worst-of-k", "grid"})
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
 ASKING: frozenset[str] = frozenset({"nes", "rays", "hopskipjump"})
@@ -59,8 +62,10 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
             "use square, nes, rays, hopskipjump or random, or give the model itself",
         )
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
-    if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):
-        return "grid covers sets of few coordinates: rotation and translation", "use random, square or pgd"
+    if strategy in _FEW_COORDINATES and not any(isinstance(part, WithinTurn) and not part.then for part in parts):
+        return f"{strategy} covers sets of few coordinates: rotation and translation", "use random, square or pgd"
+    if strategy == "worst-start" and not any(isinstance(part, WithinTurn) and part.then for part in parts):
+        return "worst-start moves where an image is turned first and moved then", "use apgd-ce, or add then"
     norms = _NORMS.get(strategy)
     if norms and not any(isinstance(part, WithinNorm) and part.norm in norms for part in parts):
         return (

@@ -202,6 +202,9 @@ class WithinTurn(Record):
     translation: Annotated[Pixels, Field(ge=0)] = Field(
         default=0.0, description="Up to this far along each axis: `3 px`."
     )
+    then: WithinNorm | None = Field(
+        default=None, description="A norm ball around the turned and shifted image: both at once."
+    )
 
     @model_validator(mode="after")
     def _moves(self) -> Self:
@@ -287,7 +290,20 @@ BoundField = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(robust_accuracy|clean_accuracy) >= .+$|^attack_success <= .+$"}),
 ]
 
-StrategyName = Literal["random", "grid", "pgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "nes", "rays", "hopskipjump"]
+StrategyName = Literal[
+    "random",
+    "worst-of-k",
+    "grid",
+    "worst-start",
+    "pgd",
+    "apgd-ce",
+    "apgd-dlr",
+    "apgd-t",
+    "square",
+    "nes",
+    "rays",
+    "hopskipjump",
+]
 
 
 class Requirement(Record):

@@ -7,8 +7,9 @@ from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
 from redoubt.attacks.evasion.pgd import PGD
 from redoubt.attacks.evasion.rays import RayS
-from redoubt.attacks.evasion.search import GridSearch, RandomSearch
+from redoubt.attacks.evasion.search import GridSearch, RandomSearch, WorstOfK
 from redoubt.attacks.evasion.square import Square
+from redoubt.attacks.evasion.worst_start import WorstStart
 
 __all__ = [
     "APGD",
@@ -23,4 +24,6 @@ __all__ = [
     "Square",
     "Starts",
     "TargetedAPGD",
+    "WorstOfK",
+    "WorstStart",
 ]

@@ -41,6 +41,30 @@ class RandomSearch(EvasionAttack):
 
 
 @dataclass(frozen=True)
+class WorstOfK(EvasionAttack):
+    """The worst of k random transformations (Engstrom et al. 2019, section 3), for sets with few coordinates.
+
+    `RandomSearch` with few samples, under the name that the literature's figures have.
+
+    Attributes:
+        k: transformations tried per example; 10 in the paper.
+    """
+
+    k: int = 10
+    name: ClassVar[str] = "worst-of-k"
+    needs: ClassVar[Access] = Access.LABEL
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        return RandomSearch(self.k).run(model, x, y, within, budget, rng)
+
+    def refuses(self, within: PerturbationSet) -> str | None:
+        """Sets without a grid."""
+        return None if within.has_grid else f"{within} has no grid: it has too many coordinates"
+
+
+@dataclass(frozen=True)
 class GridSearch(EvasionAttack):
     """Every point of the set's grid, for sets with few coordinates (Engstrom et al. 2019, section 3).
 

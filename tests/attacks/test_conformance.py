@@ -14,19 +14,24 @@ from redoubt.attacks.evasion import (
     GridSearch,
     HopSkipJump,
     Oars,
+    PatchEOT,
     RandomSearch,
     RayS,
     Square,
     TargetedAPGD,
+    Universal,
+    WorstCorruption,
     WorstOfK,
     WorstStart,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.models import TorchModel
-from redoubt.perturb import L1Ball, L2Ball, LinfBall, Then, Turn, Union
+from redoubt.perturb import Corruptions, L1Ball, L2Ball, LinfBall, Patch, Then, Turn, Union
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
+CORRUPTIONS = Corruptions(("haze", "contrast", "noise", "jpeg"), 5.0, 0.0, 1.0)
+PATCH = Patch(0.25, 0.0, 1.0, scale=(0.9, 1.1), rotation=10.0, light=0.05)
 MIXED = Then(Turn(20, 1, fill=0.0, high=1.0), LinfBall(0.03, 0.0, 1.0))  # neither part fools everyone
 
 
@@ -143,6 +148,49 @@ class TestGrid(EvasionConformance):
 class TestWorstOfK(EvasionConformance):
     attack = WorstOfK(30)
     within = TURN
+
+
+class TestWorstCorruption(EvasionConformance):
+    attack = WorstCorruption()
+    within = CORRUPTIONS
+
+
+class TestWorstOfKCorruption(EvasionConformance):
+    attack = WorstOfK(60)
+    within = CORRUPTIONS
+
+
+class TestGridCorruption(EvasionConformance):
+    attack = GridSearch()
+    within = CORRUPTIONS
+
+
+class TestPatchEOT(EvasionConformance):
+    attack = PatchEOT(steps=20, draws=2)
+    within = PATCH
+
+
+class TestRandomPatch(EvasionConformance):
+    attack = RandomSearch()
+    within = PATCH
+    share = 0.3
+
+
+class TestUniversal(EvasionConformance):
+    attack = Universal(steps=30)
+    share = 0.5  # inputs of the class that the move points to stay right: of two classes, half
+
+
+class TestUniversalL2(EvasionConformance):
+    attack = Universal(steps=30)
+    within = L2Ball(2.0, 0.0, 1.0)
+    share = 0.5
+
+
+class TestUniversalPatch(EvasionConformance):
+    attack = Universal(steps=30)
+    within = PATCH
+    share = 0.4
 
 
 class TestWorstStart(EvasionConformance):

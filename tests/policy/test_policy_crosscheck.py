@@ -7,7 +7,16 @@ from policy_texts import SOUND, changed, line_of, parsed, refused
 
 from redoubt.policy import PolicyProblems, playable
 from redoubt.policy.strategies import STRATEGIES, refusal
-from redoubt.records import Adversary, ModelSource, Requirement, WithinAnyOf, WithinNorm, WithinTurn
+from redoubt.records import (
+    Adversary,
+    ModelSource,
+    Requirement,
+    WithinAnyOf,
+    WithinCorruptions,
+    WithinNorm,
+    WithinPatch,
+    WithinTurn,
+)
 
 SOURCE = "torch:digits.model:build   # a factory"
 CASES = [
@@ -149,10 +158,13 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         PGD,
         GridSearch,
         HopSkipJump,
+        PatchEOT,
         RandomSearch,
         RayS,
         Square,
         TargetedAPGD,
+        Universal,
+        WorstCorruption,
         WorstOfK,
         WorstStart,
     )
@@ -161,7 +173,9 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
 
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
-    attacks |= {attack.name: attack for attack in (WorstOfK(), WorstStart())}
+    attacks |= {
+        attack.name: attack for attack in (PatchEOT(), Universal(), WorstOfK(), WorstCorruption(), WorstStart())
+    }
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [
@@ -170,6 +184,11 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         WithinNorm(norm="l1", radius=1),
         WithinTurn(rotation="3 deg", translation="1 px"),
         WithinTurn(rotation="3 deg", then={"norm": "linf", "radius": 0.1}),
+        WithinCorruptions(corruptions=("blur", "noise"), severity=3),
+        WithinCorruptions(corruptions=("blur", "jpeg"), severity=3),
+        WithinAnyOf(any_of=({"corruptions": ["jpeg"], "severity": 3}, {"norm": "l1", "radius": 1.0})),
+        WithinPatch(patch="10 %"),
+        WithinAnyOf(any_of=({"corruptions": ["jpeg"], "severity": 3}, {"patch": "10 %"})),
         WithinAnyOf(any_of=({"rotation": "3 deg"}, {"norm": "l1", "radius": 1.0})),
         WithinAnyOf(any_of=({"norm": "l2", "radius": 2.0}, {"norm": "l1", "radius": 1.0})),
     ]

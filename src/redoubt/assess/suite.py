@@ -10,22 +10,28 @@ from redoubt.attacks.evasion import (
     EvasionAttack,
     GridSearch,
     HopSkipJump,
+    PatchEOT,
     RandomSearch,
     RayS,
     Square,
     TargetedAPGD,
+    Universal,
+    WorstCorruption,
     WorstOfK,
     WorstStart,
 )
 from redoubt.perturb import PerturbationSet
-from redoubt.policy.strategies import ASKING
+from redoubt.policy.strategies import ASKING, NAMED
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
     WorstOfK(),
     GridSearch(),
+    WorstCorruption(),
     WorstStart(),
+    PatchEOT(),
+    Universal(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -54,7 +60,8 @@ def choose(
     Args:
         within: the requirement's set.
         access: the lower of what the adversary may see and what the model can show.
-        names: the only strategies to play, or None for all that fit, less `ASKING` for who can follow gradients.
+        names: the only strategies to play, or None for all that fit, less `NAMED`, and less `ASKING` for who can follow
+            gradients.
         suite: the strategies to choose from, in order.
 
     Raises:
@@ -77,7 +84,7 @@ def choose(
 
 
 def _by_default(attack: EvasionAttack, access: Access) -> bool:
-    return access < Access.GRADIENTS or attack.name not in ASKING
+    return attack.name not in NAMED and (access < Access.GRADIENTS or attack.name not in ASKING)
 
 
 def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
@@ -86,8 +93,16 @@ def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
 
 
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
+    if access >= Access.GRADIENTS and member.vote.draws > 1:
+        return (PatchEOT(steps=15, draws=2, restarts=1),)
     if access >= Access.GRADIENTS and not member.has_grid:
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)
-    asking = (Square(queries=300), RayS(queries=300), HopSkipJump(queries=300), RandomSearch(samples=50))
+    asking = (
+        WorstCorruption(queries=50),
+        Square(queries=300),
+        RayS(queries=300),
+        HopSkipJump(queries=300),
+        RandomSearch(samples=50),
+    )
     return (next(probe for probe in asking if probe.needs <= access and probe.refuses(member) is None),)

@@ -1,10 +1,25 @@
-"""The sets an adversary may move in: norm balls, rotation+translation, unions."""
+"""The sets an adversary may move in: norm balls, rotation+translation, corruptions, patches, unions."""
 
-from redoubt.perturb.base import PerturbationSet
+from redoubt.perturb.base import PerturbationSet, Vote
 from redoubt.perturb.build import build_set
+from redoubt.perturb.corruptions import Corruptions
 from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall, NormBall
+from redoubt.perturb.patch import Patch
 from redoubt.perturb.then import Then
 from redoubt.perturb.turn import Turn
 from redoubt.perturb.union import Union
 
-__all__ = ["L1Ball", "L2Ball", "LinfBall", "NormBall", "PerturbationSet", "Then", "Turn", "Union", "build_set"]
+__all__ = [
+    "Corruptions",
+    "L1Ball",
+    "L2Ball",
+    "LinfBall",
+    "NormBall",
+    "Patch",
+    "PerturbationSet",
+    "Then",
+    "Turn",
+    "Union",
+    "Vote",
+    "build_set",
+]

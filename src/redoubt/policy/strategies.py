@@ -1,6 +1,7 @@
 """Which strategies can be played: by that adversary, in that set, against that source."""
 
-from typing import get_args
+from collections.abc import Callable
+from typing import NamedTuple, get_args
 
 from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.records import (
@@ -12,10 +13,13 @@ from redoubt.records import (
     Requirement,
     Within,
     WithinAnyOf,
+    WithinCorruptions,
     WithinNorm,
+    WithinPatch,
+    WithinSimple,
     WithinTurn,
 )
-from redoubt.records.policy import StrategyName
+from redoubt.records.policy import UNEVEN_CORRUPTIONS, StrategyName
 
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 _NEEDS: dict[StrategyName, Access] = {
@@ -23,6 +27,9 @@ _NEEDS: dict[StrategyName, Access] = {
     "worst-of-k": Access.LABEL,
     "grid": Access.LABEL,
     "worst-start": Access.GRADIENTS,
+    "worst-corruption": Access.LABEL,
+    "patch-eot": Access.GRADIENTS,
+    "universal": Access.GRADIENTS,
     "square": Access.SCORES,
     "nes": Access.SCORES,
     "rays": Access.LABEL,
@@ -38,12 +45,52 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "hopskipjump": (Norm.LINF, Norm.L2),
     "rays": (Norm.LINF,),
 }
-_FEW_COORDINATES: frozenset[StrategyName] = frozenset({"worst-of-k", "grid"})
+
+
+class _Only(NamedTuple):
+    """Kinds of sets that a strategy is made for."""
+
+    holds: Callable[[WithinSimple], bool]
+    says: str
+    remedy: str
+
+
+def _is_smooth(part: WithinSimple) -> bool:
+    return not isinstance(part, WithinCorruptions) or not UNEVEN_CORRUPTIONS.intersection(part.corruptions)
+
+
+def _has_few_coordinates(part: WithinSimple) -> bool:
+    return isinstance(part, WithinCorruptions) or (isinstance(part, WithinTurn) and part.then is None)
+
+
+_FEW = _Only(
+    _has_few_coordinates,
+    "covers sets of few coordinates: rotation and translation, or corruptions",
+    "use random, square or pgd",
+)
+_ONLY_IN: dict[StrategyName, _Only] = {
+    "worst-of-k": _FEW,
+    "grid": _FEW,
+    "worst-corruption": _Only(
+        lambda part: isinstance(part, WithinCorruptions), "searches among corruptions only", "use random or grid"
+    ),
+    "patch-eot": _Only(lambda part: isinstance(part, WithinPatch), "makes patches only", "use apgd-ce or random"),
+    "worst-start": _Only(
+        lambda part: isinstance(part, WithinTurn) and part.then is not None,
+        "moves where an image is turned first and moved then",
+        "use apgd-ce, or add then",
+    ),
+}
+_AVERAGING: frozenset[StrategyName] = frozenset({"patch-eot", "universal", "random"})
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1"}
 
 ASKING: frozenset[str] = frozenset({"nes", "rays", "hopskipjump"})
 """Searches by queries that whoever can follow gradients plays only if they are named: for such an adversary `square`
 and `random` already tell whether the gradients mislead, and every pass is better spent on gradients."""
+
+
+NAMED: frozenset[str] = frozenset({"universal"})
+"""Played only if named: one move for all inputs finds less than a move for each, and is a figure of its own."""
 
 
 def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model: ModelSource) -> tuple[str, str] | None:
@@ -62,16 +109,25 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
             "use square, nes, rays, hopskipjump or random, or give the model itself",
         )
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
-    if strategy in _FEW_COORDINATES and not any(isinstance(part, WithinTurn) and not part.then for part in parts):
-        return f"{strategy} covers sets of few coordinates: rotation and translation", "use random, square or pgd"
-    if strategy == "worst-start" and not any(isinstance(part, WithinTurn) and part.then for part in parts):
-        return "worst-start moves where an image is turned first and moved then", "use apgd-ce, or add then"
+    found = [_unfit(strategy, needs, part) for part in parts]
+    return None if None in found else found[0]
+
+
+def _unfit(strategy: StrategyName, needs: Access, part: WithinSimple) -> tuple[str, str] | None:
+    """Why that strategy cannot move in that set, and the remedy; None if it can."""
+    only = _ONLY_IN.get(strategy)
+    if only is not None and not only.holds(part):
+        return f"{strategy} {only.says}", only.remedy
     norms = _NORMS.get(strategy)
-    if norms and not any(isinstance(part, WithinNorm) and part.norm in norms for part in parts):
+    if norms and not (isinstance(part, WithinNorm) and part.norm in norms):
         return (
             f"{strategy} moves in {' and '.join(_SHOWN[norm] for norm in norms)} balls only",
             "use random, grid or pgd",
         )
+    if isinstance(part, WithinPatch) and strategy not in _AVERAGING:
+        return f"{strategy} does not average over where chance places a patch", "use patch-eot, universal or random"
+    if needs is Access.GRADIENTS and not _is_smooth(part):
+        return f"{strategy} follows slopes, and these corruptions have none", "use grid, worst-corruption or random"
     return None
 
 
@@ -79,7 +135,9 @@ def playable(requirement: Requirement, policy: Policy) -> tuple[StrategyName, ..
     """The strategies that a requirement is played with, if nothing about the model itself stands against it."""
     adversary = policy.adversaries[requirement.adversary]
     follows = adversary.access is Access.GRADIENTS and gives_gradients(policy.model.source)
-    wanted = requirement.strategies or tuple(name for name in STRATEGIES if not (follows and name in ASKING))
+    wanted = requirement.strategies or tuple(
+        name for name in STRATEGIES if name not in NAMED and not (follows and name in ASKING)
+    )
     return tuple(
         dict.fromkeys(name for name in wanted if not refusal(name, adversary, requirement.within, policy.model))
     )

@@ -41,7 +41,10 @@ from redoubt.records.policy import (
     Requirement,
     Within,
     WithinAnyOf,
+    WithinCorruptions,
     WithinNorm,
+    WithinPatch,
+    WithinSimple,
     WithinTurn,
 )
 from redoubt.records.signals import SIGNALS
@@ -92,7 +95,10 @@ __all__ = [
     "Verdict",
     "Within",
     "WithinAnyOf",
+    "WithinCorruptions",
     "WithinNorm",
+    "WithinPatch",
+    "WithinSimple",
     "WithinTurn",
     "Work",
     "canonical_json",

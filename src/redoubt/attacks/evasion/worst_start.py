@@ -69,15 +69,15 @@ class WorstStart(EvasionAttack):
             if not len(standing):
                 break
             rows, point = standing.rows, within.sample(standing.x, rng)
-            logits = standing.model.logits(within.render(standing.x, point))
-            gain = margin(logits, standing.y)
+            scored = standing.model.scored(within.render(standing.x, point))
+            gain = margin(scored.logits, standing.y)
             together = torch.cat([gains[:, rows], gain[None].to(gains)])
             order = together.argsort(dim=0, descending=True, stable=True)[: self.starts]
             gains[:, rows] = together.gather(0, order)
             points = torch.cat([worst[:, rows], point[None]])
             worst[:, rows] = points[order, torch.arange(len(rows), device=rows.device)]
             standing.propose(worst[0, rows])
-            standing.fell(gain > 0, point)
+            standing.fell(scored.fooled(standing.y), point)
         return worst
 
 

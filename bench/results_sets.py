@@ -47,6 +47,10 @@ def section() -> Iterable[str]:
         yield from _universal(found["universal"])
 
 
+def _short(within: str) -> str:
+    return within if len(within) < 70 else "all kinds" + within[within.index(" of severity") :]
+
+
 def _robust(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
@@ -54,9 +58,7 @@ def _robust(rows: list[dict[str, Any]]) -> str:
         strategies = ", ".join(f"`{step['strategy']}`" for step in row["steps"][1:])
         lines.append(
             (
-                row["within"]
-                if len(row["within"]) < 70
-                else "all kinds" + row["within"][row["within"].index(" of sev") :],
+                _short(row["within"]),
                 strategies,
                 row["robust"]["of"],
                 f"{100 * clean['standing'] / row['robust']['of']:.1f} %",
@@ -70,23 +72,26 @@ def _robust(rows: list[dict[str, Any]]) -> str:
 def _patches(rows: list[dict[str, Any]]) -> Iterable[str]:
     yield "### Patches\n"
     yield (
-        "Chance places the patch (anywhere, 0.8 to 1.2 times its size, turned by up to 20 degrees, lighter or darker by "
-        "0.1). An image counts if it is fooled, or answered as class 3 where that is the target, in at least half of "
-        "20 placements that the attack has not seen; *placements* is the share of all of them. *One for all* was made "
-        "on other images than it is measured on.\n"
+        "Chance places the patch (anywhere, 0.8 to 1.2 times its size, turned by up to 20 degrees, lighter or darker "
+        "by 0.1). An image counts if it is fooled, or answered as class 3 where that is the target, in at least half, "
+        "or nine tenths, of 20 placements that the attack has not seen; *placements* is the share of all of them. "
+        "*One for all* was made on other images than it is measured on.\n"
     )
     lines = [
         (
             f"{row['within'].split(',')[0]}, {row['kind']}",
             "any" if row["target"] is None else row["target"],
-            row["fooled"]["of"],
-            _share(row["fooled"]),
+            row["fooled"]["0.5"]["of"],
+            _share(row["fooled"]["0.5"]),
+            _share(row["fooled"]["0.9"]),
             f"{100 * row['placements']:.1f} %",
             f"{row['passes']:.0f}",
         )
         for row in rows
     ]
-    yield _table(("patch", "target", "images", "success (95 %)", "placements", "passes per image"), lines)
+    yield _table(
+        ("patch", "target", "images", "half (95 %)", "nine tenths (95 %)", "placements", "passes per image"), lines
+    )
     tenth = [row for row in rows if row["target"] is not None and row["within"].startswith("patch 10 %")]
     for row in tenth:
         met = "met" if row["placements"] > AIM_TARGETED else "**missed**"

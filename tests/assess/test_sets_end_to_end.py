@@ -80,8 +80,8 @@ def test_a_patch_that_chance_places(played):
     told, requirement, pictures = played(within, suite, take=30)
     assert (
         "insider may print a square patch of any pixels, 20 % of the image in area, which chance then lays over any "
-        "place of it, at 0.9 to 1.1 times its size, turned by up to 10 degrees and brighter or darker by up to 10 % of "
-        "the input range; an input counts as fooled if at least 60 % of 10 fresh placements are answered wrongly"
+        "place of it, at 0.9 to 1.1 times its size, turned by up to 10 degrees and brighter or darker by up to 10 % "
+        "of the input range; an input counts as fooled if at least 60 % of 10 fresh placements are answered wrongly"
         in told
     )
     assert "Strategies: random, patch-eot." in told

@@ -26,12 +26,13 @@ from redoubt.attacks.evasion import (
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.models import TorchModel
-from redoubt.perturb import Corruptions, L1Ball, L2Ball, LinfBall, Patch, Then, Turn, Union
+from redoubt.perturb import Corruptions, L1Ball, L2Ball, LinfBall, Patch, Then, Turn, Union, Vote
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
 CORRUPTIONS = Corruptions(("haze", "contrast", "noise", "jpeg"), 5.0, 0.0, 1.0)
 PATCH = Patch(0.25, 0.0, 1.0, scale=(0.9, 1.1), rotation=10.0, light=0.05)
+LUCKY = Patch(0.25, 0.0, 1.0, vote=Vote(draws=20, share=0.2))  # fools all by luck often enough
 MIXED = Then(Turn(20, 1, fill=0.0, high=1.0), LinfBall(0.03, 0.0, 1.0))  # neither part fools everyone
 
 
@@ -172,7 +173,7 @@ class TestPatchEOT(EvasionConformance):
 
 class TestRandomPatch(EvasionConformance):
     attack = RandomSearch()
-    within = PATCH
+    within = LUCKY
     share = 0.3
 
 
@@ -189,7 +190,7 @@ class TestUniversalL2(EvasionConformance):
 
 class TestUniversalPatch(EvasionConformance):
     attack = Universal(steps=30)
-    within = PATCH
+    within = LUCKY
     share = 0.4
 
 

@@ -258,7 +258,7 @@ def map_page() -> str:
 
 
 def strategies_of(row: dict[str, Any]) -> list[str]:
-    """The standard strategies that a row's adversary can play in its sets, in their order."""
+    """The standard strategies that a row's adversary can play in its sets, in their order; or those it names."""
     from redoubt.assess import STANDARD
     from redoubt.assess.suite import choose
     from redoubt.models import Face
@@ -270,7 +270,7 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
         build_set(TypeAdapter(Within).validate_python(within), face)
         for within, face in zip(row["within"], faces, strict=True)
     ]
-    played = {bout.attack.name for within in sets for bout in choose(within, access, None)}
+    played = {bout.attack.name for within in sets for bout in choose(within, access, row.get("strategies"))}
     return [attack.name for attack in STANDARD if attack.name in played]
 
 

@@ -19,20 +19,42 @@ from redoubt.attacks.evasion import (
     GridSearch,
     HopSkipJump,
     Oars,
+    PatchEOT,
     RandomSearch,
     RayS,
     SigmaZero,
     Square,
     TargetedAPGD,
     Transfer,
+    Universal,
+    WorstCorruption,
+    WorstOfK,
+    WorstStart,
 )
 from redoubt.attacks.evasion.conformance import EvasionConformance
 from redoubt.attacks.evasion.glass import Glass
 from redoubt.models import TorchModel
-from redoubt.perturb import Feature, L0Ball, L1Ball, L2Ball, LinfBall, Table, Turn, Union
+from redoubt.perturb import (
+    Corruptions,
+    Feature,
+    L0Ball,
+    L1Ball,
+    L2Ball,
+    LinfBall,
+    Patch,
+    Table,
+    Then,
+    Turn,
+    Union,
+    Vote,
+)
 from redoubt.records import Access, Budget
 
 TURN = Turn(90, 3, fill=0.0, high=1.0)
+CORRUPTIONS = Corruptions(("haze", "contrast", "noise", "jpeg"), 5.0, 0.0, 1.0)
+PATCH = Patch(0.25, 0.0, 1.0, scale=(0.9, 1.1), rotation=10.0, light=0.05)
+LUCKY = Patch(0.25, 0.0, 1.0, vote=Vote(draws=20, share=0.2))  # fools all by luck often enough
+MIXED = Then(Turn(20, 1, fill=0.0, high=1.0), LinfBall(0.03, 0.0, 1.0))  # neither part fools everyone
 
 
 class TestPGD(EvasionConformance):
@@ -256,6 +278,64 @@ class TestGrid(EvasionConformance):
 class TestRandomL0(EvasionConformance):
     attack = RandomSearch()
     within = L0Ball(32, 0.0, 1.0)
+
+
+class TestWorstOfK(EvasionConformance):
+    attack = WorstOfK(30)
+    within = TURN
+
+
+class TestWorstCorruption(EvasionConformance):
+    attack = WorstCorruption()
+    within = CORRUPTIONS
+
+
+class TestWorstOfKCorruption(EvasionConformance):
+    attack = WorstOfK(60)
+    within = CORRUPTIONS
+
+
+class TestGridCorruption(EvasionConformance):
+    attack = GridSearch()
+    within = CORRUPTIONS
+
+
+class TestPatchEOT(EvasionConformance):
+    attack = PatchEOT(steps=20, draws=2)
+    within = PATCH
+
+
+class TestRandomPatch(EvasionConformance):
+    attack = RandomSearch()
+    within = LUCKY
+    share = 0.3
+
+
+class TestUniversal(EvasionConformance):
+    attack = Universal(steps=30)
+    share = 0.5  # inputs of the class that the move points to stay right: of two classes, half
+
+
+class TestUniversalL2(EvasionConformance):
+    attack = Universal(steps=30)
+    within = L2Ball(2.0, 0.0, 1.0)
+    share = 0.5
+
+
+class TestUniversalPatch(EvasionConformance):
+    attack = Universal(steps=30)
+    within = LUCKY
+    share = 0.4
+
+
+class TestWorstStart(EvasionConformance):
+    attack = WorstStart()
+    within = MIXED
+
+
+class TestAPGDMixed(EvasionConformance):
+    attack = APGD(restarts=3)
+    within = MIXED
 
 
 class TestRandom(EvasionConformance):

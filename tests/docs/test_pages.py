@@ -157,6 +157,7 @@ def test_a_row_of_the_map_is_what_a_policy_can_say(row, generate):
     who = {"knows": "nothing", "observes": "scores"} | row["adversary"]
     requirements = [
         {"id": f"r{at}", "game": row["game"], "adversary": "a", "within": within, "require": f"{measure} {bound}"}
+        | {key: row[key] for key in ("strategies",) if key in row}
         for at, (within, measure, bound) in enumerate(
             (within, measure, "<= 0.5" if measure == "attack_success" else ">= 0.5")
             for within in row["within"]

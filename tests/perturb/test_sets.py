@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from redoubt.perturb import L0Ball, L1Ball, L2Ball, LinfBall, PerturbationSet, Turn, Union
+from redoubt.perturb import Corruptions, L0Ball, L1Ball, L2Ball, LinfBall, Patch, PerturbationSet, Then, Turn, Union
+from redoubt.perturb.corruption_kinds import IN_ORDER
 
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
 radii = st.floats(1e-3, 0.6)
@@ -23,12 +24,18 @@ def make(kind: str, share: float, low: float, high: float) -> PerturbationSet:
     if kind in balls:
         return balls[kind](radius * {"linf": 1, "l2": 3, "l1": 10}[kind], low, high)
     turn = Turn(60 * share, 5 * share, fill=low, high=high)
+    if kind.startswith("then"):
+        return Then(turn, balls[kind.removeprefix("then-")](2 * radius, low, high))
+    if kind == "patch":
+        return Patch(0.5 * share, low, high, scale=(0.8, 1.2), rotation=30.0, light=0.1)
+    if kind == "corruptions":
+        return Corruptions(tuple(IN_ORDER), 5 * share, low, high, at_once=3)
     return turn if kind == "turn" else Union((LinfBall(radius, low, high), L2Ball(2 * radius, low, high), turn))
 
 
 def images(seed: int, low: float, high: float, count: int = 6) -> tuple[torch.Tensor, torch.Generator]:
     rng = torch.Generator().manual_seed(seed)
-    x = low + (high - low) * torch.rand(count, 1, 6, 7, generator=rng).mul(1.4).sub(0.2).clamp(0, 1)
+    x = low + (high - low) * torch.rand(count, 3, 6, 7, generator=rng).mul(1.4).sub(0.2).clamp(0, 1)
     return x, rng
 
 
@@ -45,7 +52,7 @@ def noisy_points(within: PerturbationSet, x: torch.Tensor, rng: torch.Generator)
     return start + noise
 
 
-KINDS = ["linf", "l2", "l1", "l0", "turn", "union"]
+KINDS = ["linf", "l2", "l1", "l0", "turn", "union", "then-linf", "then-l2", "corruptions", "patch"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,6 +106,10 @@ def test_no_sample_beats_a_full_ascent_of_a_linear_loss(kind, share, seed):
     x, rng = images(seed, 0.0, 1.0)
     start = within.start(x)
     gradient = torch.randn(start.shape, generator=rng)
+    if kind == "corruptions":
+        gradient[:, -1] = 0  # the number of a pattern has no slope
+    if kind == "patch":
+        gradient[:, 0] = 0  # whether it is there
     top = within.ascend(x, start, gradient, 1.0)
     assert within.contains(x, top).all()
 

@@ -7,7 +7,16 @@ from policy_texts import SOUND, changed, line_of, parsed, refused
 
 from redoubt.policy import PolicyProblems, playable
 from redoubt.policy.strategies import STRATEGIES, refusal
-from redoubt.records import Adversary, ModelSource, Requirement, WithinAnyOf, WithinNorm, WithinTurn
+from redoubt.records import (
+    Adversary,
+    ModelSource,
+    Requirement,
+    WithinAnyOf,
+    WithinCorruptions,
+    WithinNorm,
+    WithinPatch,
+    WithinTurn,
+)
 
 SOURCE = "torch:digits.model:build   # a factory"
 CASES = [
@@ -158,12 +167,17 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         FeatureSearch,
         GridSearch,
         HopSkipJump,
+        PatchEOT,
         RandomSearch,
         RayS,
         SigmaZero,
         Square,
         TargetedAPGD,
         Transfer,
+        Universal,
+        WorstCorruption,
+        WorstOfK,
+        WorstStart,
     )
     from redoubt.models.base import Face
     from redoubt.perturb.build import build_set
@@ -172,6 +186,9 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
     attacks |= {attack.name: attack for attack in (FMN(), SigmaZero(), DeepFool(), CarliniWagner())}
     attacks |= {attack.name: attack for attack in (Transfer(), Cascade(), FeatureSearch())}
+    attacks |= {
+        attack.name: attack for attack in (PatchEOT(), Universal(), WorstOfK(), WorstCorruption(), WorstStart())
+    }
     assert sorted(attacks) == sorted(STRATEGIES)
     model: ModelSource = parsed(SOUND).policy.model
     sets = [
@@ -180,6 +197,12 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         WithinNorm(norm="l1", radius=1),
         WithinNorm(norm="l0", radius=5),
         WithinTurn(rotation="3 deg", translation="1 px"),
+        WithinTurn(rotation="3 deg", then={"norm": "linf", "radius": 0.1}),
+        WithinCorruptions(corruptions=("blur", "noise"), severity=3),
+        WithinCorruptions(corruptions=("blur", "jpeg"), severity=3),
+        WithinAnyOf(any_of=({"corruptions": ["jpeg"], "severity": 3}, {"norm": "l1", "radius": 1.0})),
+        WithinPatch(patch="10 %"),
+        WithinAnyOf(any_of=({"corruptions": ["jpeg"], "severity": 3}, {"patch": "10 %"})),
         WithinAnyOf(any_of=({"rotation": "3 deg"}, {"norm": "l1", "radius": 1.0})),
         WithinAnyOf(any_of=({"norm": "l2", "radius": 2.0}, {"norm": "l1", "radius": 1.0})),
     ]

@@ -35,6 +35,12 @@ CASES = [
     ("robust_accuracy >= 0.85", "fidelity >= 0.85", "unknown measure 'fidelity'"),
     ("robust_accuracy >= 0.85", "robust_accuracy >= 85", "a share lies between 0 and 1"),
     ("robust_accuracy >= 0.85", "0.85", "require: expected a bound in words"),
+    ("{rotation: 30 deg, translation: 3 px}", "{patch: 60 %}", "patch: expected a number of at most 0.5"),
+    ("{rotation: 30 deg, translation: 3 px}", "{patch: 10 px}", "patch: unknown unit 'px'; expected '%'"),
+    ("{rotation: 30 deg, translation: 3 px}", "{patch: 10 %, scale: [2, 1]}", "expected [least, greatest]"),
+    ("{rotation: 30 deg, translation: 3 px}", "{corruptions: [fog], severity: 3}", "unknown value 'fog'"),
+    ("{rotation: 30 deg, translation: 3 px}", "{corruptions: [blur], severity: 6}", "expected a number of at most 5"),
+    ("{rotation: 30 deg, translation: 3 px}", "{corruptions: [blur, blur], severity: 1}", "blur is named twice"),
     # values
     ("radius: 0.3", "radius: -1", "radius: expected a number greater than 0.0, got -1"),
     ("radius: 0.3", "radius: .nan", "radius: expected a finite number"),

@@ -30,9 +30,27 @@ labels = st.text(st.characters(categories=["L", "N"], include_characters=" '\"\\
 norms = st.fixed_dictionaries({"norm": st.sampled_from(["linf", "l2", "l1"]), "radius": st.floats(1e-6, 1)})
 turns = st.fixed_dictionaries(
     {"rotation": st.floats(0.001, 180).map("{!r} deg".format)},
-    optional={"translation": st.floats(0, 20).map("{!r} px".format)},
+    optional={"translation": st.floats(0, 20).map("{!r} px".format), "then": norms},
 )
-sets = norms | turns | st.lists(norms | turns, min_size=2, max_size=4).map(lambda parts: {"any_of": parts})
+corruptions = st.fixed_dictionaries(
+    {
+        "corruptions": st.lists(st.sampled_from(["haze", "blur", "noise", "jpeg"]), min_size=1, unique=True),
+        "severity": st.floats(0.001, 5),
+    },
+    optional={"at_once": st.integers(1, 3)},
+)
+patches = st.fixed_dictionaries(
+    {"patch": st.sampled_from(["10 %", "0.5 %", 0.07])},
+    optional={
+        "scale": st.sampled_from([[0.8, 1.2], [1, 1]]),
+        "rotation": st.floats(0, 180).map("{!r} deg".format),
+        "light": st.floats(0, 1),
+        "draws": st.integers(2, 50),
+        "share": st.sampled_from(["50 %", 0.9]),
+    },
+)
+simple = norms | turns | corruptions | patches
+sets = simple | st.lists(simple, min_size=2, max_size=4).map(lambda parts: {"any_of": parts})
 bounds = st.one_of(
     shares.map("robust_accuracy >= {}".format),
     shares.map("clean_accuracy >= {}".format),

@@ -15,23 +15,33 @@ from redoubt.attacks.evasion import (
     FeatureSearch,
     GridSearch,
     HopSkipJump,
+    PatchEOT,
     RandomSearch,
     RayS,
     SigmaZero,
     Square,
     TargetedAPGD,
     Transfer,
+    Universal,
+    WorstCorruption,
+    WorstOfK,
+    WorstStart,
 )
-from redoubt.perturb import NormBall, PerturbationSet, Table, Turn
+from redoubt.perturb import NormBall, PerturbationSet, Table
 from redoubt.policy.strategies import by_default
 from redoubt.records import Access, PolicyError
 
 # Ordered by expected kills per pass.  What needs no gradient comes last: whom it still fools, the gradients missed.
 STANDARD: tuple[EvasionAttack, ...] = (
+    WorstOfK(),
     GridSearch(),
     Cascade(),
     FeatureSearch(),
     SigmaZero(),
+    WorstCorruption(),
+    WorstStart(),
+    PatchEOT(),
+    Universal(),
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
@@ -114,8 +124,16 @@ def nearest_for(member: PerturbationSet, access: Access) -> EvasionAttack | None
 def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
     if isinstance(member, Table):
         return (FeatureSearch(queries=600, pairs=400),)
-    if access >= Access.GRADIENTS and not isinstance(member, Turn):
+    if access >= Access.GRADIENTS and member.vote.draws > 1:
+        return (PatchEOT(steps=15, draws=2, restarts=1),)
+    if access >= Access.GRADIENTS and not member.has_grid:
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)
-    asking = (Square(queries=300), RayS(queries=300), HopSkipJump(queries=300), RandomSearch(samples=50))
+    asking = (
+        WorstCorruption(queries=50),
+        Square(queries=300),
+        RayS(queries=300),
+        HopSkipJump(queries=300),
+        RandomSearch(samples=50),
+    )
     return (next(probe for probe in asking if probe.needs <= access and probe.refuses(member) is None),)

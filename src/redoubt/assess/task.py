@@ -64,7 +64,14 @@ class Task:
 
     def generator(self) -> torch.Generator:
         """The task's own randomness, derived from the policy's seed and what the task is."""
-        claim = digest([self.seed, f"{self.attack!r}", repr(self.within), self.rows[0], len(self.rows)])
+        return self._generator()
+
+    def nature(self) -> torch.Generator:
+        """The judge's randomness in this task, which the strategy never sees."""
+        return self._generator("nature")
+
+    def _generator(self, *whose: str) -> torch.Generator:
+        claim = digest([self.seed, f"{self.attack!r}", repr(self.within), self.rows[0], len(self.rows), *whose])
         return torch.Generator().manual_seed(int(claim.removeprefix("sha256:")[:15], 16))
 
 
@@ -117,9 +124,9 @@ def run_task(system: System, task: Task) -> Result:
     """Play the task."""
     rows = torch.tensor(task.rows)
     x, y = system.data.x[rows].to(system.device), system.data.y[rows].to(system.device)
-    rng = task.generator()
+    rng, nature = task.generator(), task.nature()
     with repeatable(rng.initial_seed()):
-        played = play_round(system.model, task.attack, x, y, task.within, task.access, task.budget, rng)
+        played = play_round(system.model, task.attack, x, y, task.within, task.access, task.budget, rng, nature)
     return Result(
         played.fooled.cpu(),
         played.answers.cpu(),

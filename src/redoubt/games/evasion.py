@@ -6,6 +6,9 @@ The plan of one round:
 2. the proposal is projected into the set, and drawn                  (judge)
 3. the model is asked again, outside the meter                        (judge)
 4. an input is fooled if the answer is wrong and was not refused      (judge)
+
+Where the set leaves something to chance, 2 and 3 are done for each of the outcomes that its `vote` asks for, drawn with
+randomness that the strategy never had; an input is fooled if enough of them are.
 """
 
 from collections.abc import Sequence
@@ -20,6 +23,8 @@ from redoubt.models.meter import Meter, Metered
 from redoubt.perturb.base import PerturbationSet
 from redoubt.records import Access, Budget, Fault
 
+NATURE = 0x6E6174757265  # any constant that keeps the judge's randomness apart from the strategy's
+
 
 @dataclass(frozen=True)
 class Round:
@@ -28,7 +33,7 @@ class Round:
     Attributes:
         fooled: bool `[B]`, as the judge found.
         answers: int64 `[B]`, the model's answers to the perturbed inputs; -1 where it refused.
-        perturbed: float32 `[B, *shape]`.
+        perturbed: float32 `[B, *shape]`; of several outcomes, the first that fooled the model.
         size: float `[B]`, how far each was moved, in units of the set's radius.
         meter: what it cost, and what its gradients looked like.
         broke: why the strategy could not be played to its end, if it could not.
@@ -51,6 +56,7 @@ def play_round(
     access: Access,
     budget: Budget,
     rng: Generator,
+    nature: Generator | None = None,
 ) -> Round:
     """One strategy's turn against inputs that the model answers rightly.
 
@@ -66,13 +72,34 @@ def play_round(
         access: what the adversary may see.
         budget: what each input may cost.
         rng: CPU generator, the strategy's only randomness.
+        nature: CPU generator, the judge's randomness; derived from the seed of `rng` when absent.
     """
+    nature = nature or Generator().manual_seed(rng.initial_seed() ^ NATURE)
     handle = Metered(model, access, budget, len(x))
     point, broke = propose(handle, attack, x, y, within, budget, rng)
-    perturbed = within.render(x, point).detach()
-    answer = model.query(perturbed)
-    fooled = (answer.labels != y) & ~answer.refused & within.contains(x, point)
-    return Round(fooled, answer.labels, perturbed, within.size(x, point), handle.meter, broke)
+    votes, answers, perturbed = ask(model, x, y, within, point, nature)
+    fooled = (votes >= within.vote.needed(within.vote.draws)) & within.contains(x, point)
+    return Round(fooled, answers, perturbed, within.size(x, point), handle.meter, broke)
+
+
+def ask(
+    model: Model, x: Tensor, y: Tensor, within: PerturbationSet, point: Tensor, nature: Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps 2 and 3: how many outcomes of each point were answered wrongly, `[B]`; an answer to it and its picture.
+
+    Answer and picture are those of the first outcome that was answered wrongly; where none was, of the first.
+    """
+    votes = torch.zeros_like(y)
+    answers, perturbed = y, x
+    for number in range(within.vote.draws):
+        drawn = within.draw(x, point, nature).detach()
+        answer = model.query(drawn)
+        wrong = (answer.labels != y) & ~answer.refused
+        first = wrong & (votes == 0) if number else torch.ones_like(wrong)
+        answers = torch.where(first, answer.labels, answers)
+        perturbed = torch.where(first.view(-1, *[1] * (x.dim() - 1)), drawn, perturbed)
+        votes += wrong
+    return votes, answers, perturbed
 
 
 def propose(

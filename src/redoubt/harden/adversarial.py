@@ -116,10 +116,10 @@ def worst_point(model: TorchModel, x: Tensor, y: Tensor, within: PerturbationSet
     point = within.sample(x, rng)
     for _ in range(steps):
         leaf = point.detach().requires_grad_()
-        loss = F.cross_entropy(model.logits(within.render(x, leaf)), y, reduction="sum")
+        loss = F.cross_entropy(model.logits(within.draw(x, leaf, rng)), y, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, leaf)
         point = within.ascend(x, point, gradient, 2.5 / steps)
-    return within.render(x, point).detach()
+    return within.draw(x, point, rng).detach()
 
 
 def _watch(

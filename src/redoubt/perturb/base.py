@@ -7,9 +7,35 @@ radius: 1.0 is one radius, whatever its unit.
 """
 
 import abc
+import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class Vote:
+    """How the judge decides whether a point fools the model, where chance has its say after the adversary.
+
+    Attributes:
+        draws: fresh outcomes that the judge draws.
+        share: of them, answered wrongly, that make an input count as fooled; 0..1.
+    """
+
+    draws: int
+    share: float
+
+    def needed(self, draws: int) -> int:
+        """How many of that many outcomes must be answered wrongly; at least one.
+
+        >>> Vote(draws=20, share=0.5).needed(5)
+        3
+        """
+        return max(math.ceil(self.share * draws - 1e-9), 1)
+
+
+_ONCE = Vote(draws=1, share=1.0)
 
 
 class PerturbationSet(abc.ABC):
@@ -22,6 +48,23 @@ class PerturbationSet(abc.ABC):
     """
 
     has_grid: ClassVar[bool] = False
+
+    @property
+    def vote(self) -> Vote:
+        """How often the judge draws a point; once, where nothing is left to chance."""
+        return _ONCE
+
+    def draw(self, x: Tensor, point: Tensor, rng: Generator) -> Tensor:
+        """One outcome of the point, `[B, *shape]`; what `render` gives where nothing is left to chance.
+
+        Differentiable in `point`.  `rng` is a CPU generator.
+        """
+        return self.render(x, point)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether `render` has a slope worth following in every coordinate that matters."""
+        return True
 
     @abc.abstractmethod
     def start(self, x: Tensor) -> Tensor:

@@ -108,6 +108,10 @@ class NormBall(PerturbationSet):
     def scaled(self, factor: float) -> Self:
         return replace(self, radius=self.radius * factor)
 
+    def moves(self) -> Self:
+        """The moves by themselves, around zero: a ball of the same radius that no input range cuts."""
+        return replace(self, low=self.low - self.high, high=self.high - self.low)
+
     def everything(self) -> "PerturbationSet":
         return LinfBall(self.high - self.low, self.low, self.high)
 

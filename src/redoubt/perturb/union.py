@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from redoubt.perturb.base import PerturbationSet
+from redoubt.perturb.base import PerturbationSet, Vote
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,19 @@ class Union(PerturbationSet):
 
     def render(self, x: Tensor, point: Tensor) -> Tensor:
         return self._routed(x, point, lambda part, _, xs, p: part.render(xs, p), torch.zeros_like(x))
+
+    def draw(self, x: Tensor, point: Tensor, rng: Generator) -> Tensor:
+        return self._routed(x, point, lambda part, _, xs, p: part.draw(xs, p, rng), torch.zeros_like(x))
+
+    @property
+    def vote(self) -> Vote:
+        """The strictest of the parts'; the game plays each part on its own, by its own."""
+        votes = [part.vote for part in self.parts]
+        return Vote(max(vote.draws for vote in votes), max(vote.share for vote in votes))
+
+    @property
+    def smooth(self) -> bool:
+        return any(part.smooth for part in self.parts)
 
     def size(self, x: Tensor, point: Tensor) -> Tensor:
         return self._routed(x, point, lambda part, _, xs, p: part.size(xs, p), point.new_zeros(len(x)))

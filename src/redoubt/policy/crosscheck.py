@@ -19,7 +19,9 @@ from redoubt.records import (
     Requirement,
     Within,
     WithinAnyOf,
+    WithinCorruptions,
     WithinNorm,
+    WithinPatch,
     WithinTable,
     WithinTurn,
 )
@@ -105,6 +107,10 @@ def _set(within: Within, face: InputFace) -> Iterator[Wrong]:
         yield from _ball(within, face)
     elif isinstance(within, WithinTable):
         yield from _table(within, face)
+    elif isinstance(within, WithinCorruptions):
+        yield from _corruptions(within, face)
+    elif isinstance(within, WithinPatch):
+        yield from _patch(within, face)
     else:
         yield from _turn(within, face)
 
@@ -191,6 +197,41 @@ def _turn(within: WithinTurn, face: InputFace) -> Iterator[Wrong]:
             f"translation {within.translation:g} px moves an image of {face.shape[1]} x {face.shape[2]} pixels "
             "out of the frame",
             f"write less than {min(face.shape[1:])} px",
+        )
+    if within.then is not None:
+        for path, what, remedy in _ball(within.then, face):
+            yield ("then", *path), what, remedy
+
+
+def _corruptions(within: WithinCorruptions, face: InputFace) -> Iterator[Wrong]:
+    if len(face.shape) != 3:
+        yield (
+            (),
+            f"corruptions need images [channels, height, width]; the inputs are {list(face.shape)}",
+            "write the image's shape under model.input, or use a norm",
+        )
+    elif "saturation" in within.corruptions and face.shape[0] != 3:
+        yield (
+            ("corruptions", within.corruptions.index("saturation")),
+            f"saturation needs images of three channels; the inputs have {face.shape[0]}",
+            "leave saturation out",
+        )
+
+
+def _patch(within: WithinPatch, face: InputFace) -> Iterator[Wrong]:
+    if len(face.shape) != 3:
+        yield (
+            (),
+            f"a patch needs images [channels, height, width]; the inputs are {list(face.shape)}",
+            "write the image's shape under model.input, or use a norm",
+        )
+        return
+    side, room = math.sqrt(within.patch * math.prod(face.shape[1:])) * within.scale[1], min(face.shape[1:])
+    if side > room:
+        yield (
+            ("scale",),
+            f"at {within.scale[1]:g} times its size the patch has a side of {side:.3g} pixels, and the image of {room}",
+            f"write at most {within.scale[1] * room / side:.3g}",
         )
 
 

@@ -14,9 +14,11 @@ from redoubt.records import (
     Policy,
     Requirement,
     WithinAnyOf,
+    WithinCorruptions,
     WithinNorm,
+    WithinPatch,
+    WithinSimple,
     WithinTable,
-    WithinTurn,
 )
 
 CAVEAT = (
@@ -116,7 +118,7 @@ def _moves(requirement: Requirement, span: tuple[float, float]) -> str:
     return f"{requirement.adversary} may {_move(requirement.within, span)}"
 
 
-def _move(within: WithinNorm | WithinTurn | WithinTable, span: tuple[float, float]) -> str:
+def _move(within: WithinSimple | WithinTable, span: tuple[float, float]) -> str:
     """What the adversary may do to an input, as the rest of a sentence."""
     if isinstance(within, WithinNorm):
         size = f"{within.radius:g}"
@@ -130,9 +132,32 @@ def _move(within: WithinNorm | WithinTurn | WithinTable, span: tuple[float, floa
         return f"change the values of an input by at most {size} in sum (L1)"
     if isinstance(within, WithinTable):
         return explain_table(within, span)
+    if isinstance(within, WithinCorruptions):
+        kinds = listed(within.corruptions, "or")
+        most = min(within.at_once, len(within.corruptions))
+        combined = f", up to {most} of them at once in the worst combination" if most > 1 else ""
+        return f"corrupt an image by {kinds}{combined}, each up to severity {within.severity:g} of 5 as in ImageNet-C"
+    if isinstance(within, WithinPatch):
+        return _patch(within)
     turn = f"turn an image by up to {within.rotation:g} degrees either way" if within.rotation else ""
     shift = f"shift an image by up to {within.translation:g} pixels along each axis" if within.translation else ""
-    return f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift
+    both = f"{turn}, then {shift.replace('an image', 'it')}" if turn and shift else turn or shift
+    return both if within.then is None else f"{both}, and of what comes of it {_move(within.then, span)}"
+
+
+def _patch(within: WithinPatch) -> str:
+    least, greatest = within.scale
+    chance = [
+        f"at {least:g} to {greatest:g} times its size" if least < greatest else "",
+        f"turned by up to {within.rotation:g} degrees" if within.rotation else "",
+        f"brighter or darker by up to {_percent(within.light)} of the input range" if within.light else "",
+    ]
+    how = listed([word for word in chance if word], "and")
+    return (
+        f"print a square patch of any pixels, {_percent(within.patch)} of the image in area, which chance then lays "
+        f"over any place of it{', ' + how if how else ''}; an input counts as fooled if at least "
+        f"{_percent(within.share)} of {within.draws:,} fresh placements are answered wrongly"
+    )
 
 
 def _evidence(requirement: Requirement, take: int | None) -> str:

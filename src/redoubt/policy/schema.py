@@ -17,9 +17,10 @@ def policy_schema() -> dict[str, Any]:
     _for_editors(schema)
     definitions = schema.pop("$defs")
     turn = definitions["WithinTurn"]
-    turn["anyOf"] = [{"required": [key]} for key in turn["properties"]]
-    for spelling in turn["properties"].values():
-        del spelling["default"]
+    moves = ("rotation", "translation")
+    turn["anyOf"] = [{"required": [key]} for key in moves]
+    for key in moves:
+        del turn["properties"][key]["default"]
     schema["properties"]["adversaries"]["additionalProperties"] = False
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

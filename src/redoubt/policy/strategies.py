@@ -1,6 +1,7 @@
 """Which strategies can be played: by that adversary, in that set, against that source."""
 
-from typing import get_args
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias, get_args
 
 from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.records import (
@@ -12,17 +13,25 @@ from redoubt.records import (
     Requirement,
     Within,
     WithinAnyOf,
+    WithinCorruptions,
     WithinNorm,
+    WithinPatch,
+    WithinSimple,
     WithinTable,
     WithinTurn,
 )
-from redoubt.records.policy import StrategyName
+from redoubt.records.policy import UNEVEN_CORRUPTIONS, StrategyName
 
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 _NEEDS: dict[StrategyName, Access] = {
     "random": Access.LABEL,
+    "worst-of-k": Access.LABEL,
     "grid": Access.LABEL,
     "feature-search": Access.LABEL,
+    "worst-start": Access.GRADIENTS,
+    "worst-corruption": Access.LABEL,
+    "patch-eot": Access.GRADIENTS,
+    "universal": Access.GRADIENTS,
     "square": Access.SCORES,
     "nes": Access.SCORES,
     "rays": Access.LABEL,
@@ -50,15 +59,58 @@ _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
 }
 _SHOWN = {Norm.LINF: "Linf", Norm.L2: "L2", Norm.L1: "L1", Norm.L0: "L0"}
 
+
+Part: TypeAlias = WithinSimple | WithinTable
+
+
+class _Only(NamedTuple):
+    """Kinds of sets that a strategy is made for."""
+
+    holds: Callable[[Part], bool]
+    says: str
+    remedy: str
+
+
+def _is_smooth(part: Part) -> bool:
+    return not isinstance(part, WithinCorruptions) or not UNEVEN_CORRUPTIONS.intersection(part.corruptions)
+
+
+def _has_few_coordinates(part: Part) -> bool:
+    return isinstance(part, WithinCorruptions) or (isinstance(part, WithinTurn) and part.then is None)
+
+
+_FEW = _Only(
+    _has_few_coordinates,
+    "covers sets of few coordinates: rotation and translation, or corruptions",
+    "use random, square or pgd",
+)
+_ONLY_IN: dict[StrategyName, _Only] = {
+    "feature-search": _Only(
+        lambda part: isinstance(part, WithinTable), "changes the features of a table", "use random, square or pgd"
+    ),
+    "worst-of-k": _FEW,
+    "grid": _FEW,
+    "worst-corruption": _Only(
+        lambda part: isinstance(part, WithinCorruptions), "searches among corruptions only", "use random or grid"
+    ),
+    "patch-eot": _Only(lambda part: isinstance(part, WithinPatch), "makes patches only", "use apgd-ce or random"),
+    "worst-start": _Only(
+        lambda part: isinstance(part, WithinTurn) and part.then is not None,
+        "moves where an image is turned first and moved then",
+        "use apgd-ce, or add then",
+    ),
+}
+_AVERAGING: frozenset[StrategyName] = frozenset({"patch-eot", "universal", "random"})
+
 BESIDE_CASCADE: frozenset[str] = frozenset(
     {"apgd-ce", "apgd-t", "apgd-dlr", "pgd", "nes", "rays", "hopskipjump", "transfer"}
 )
 """What whoever can follow gradients plays only if it is named: `cascade` is the stronger for the same passes, and
 `square` and `random` tell whether the gradients mislead."""
 
-BY_NAME: frozenset[str] = frozenset({"fmn", "deepfool", "carlini-wagner"})
+BY_NAME: frozenset[str] = frozenset({"fmn", "deepfool", "carlini-wagner", "universal"})
 """Strategies that nobody plays who is not told to: baselines, and one that looks for the nearest wrong answer where any
-inside the set would do (the curve over radii has use for that)."""
+inside the set would do (the curve over radii has use for that); and one move for all inputs, a figure of its own."""
 
 
 def by_default(strategy: str, follows: bool) -> bool:
@@ -82,16 +134,25 @@ def refusal(strategy: StrategyName, adversary: Adversary, within: Within, model:
             "use square, nes, rays, hopskipjump, transfer or random, or give the model itself",
         )
     parts = within.any_of if isinstance(within, WithinAnyOf) else (within,)
-    if strategy == "grid" and not any(isinstance(part, WithinTurn) for part in parts):
-        return "grid covers sets of few coordinates: rotation and translation", "use random, square or pgd"
-    if strategy == "feature-search" and not any(isinstance(part, WithinTable) for part in parts):
-        return "feature-search changes the features of a table", "use random, square or pgd"
+    found = [_unfit(strategy, needs, part) for part in parts]
+    return None if None in found else found[0]
+
+
+def _unfit(strategy: StrategyName, needs: Access, part: Part) -> tuple[str, str] | None:
+    """Why that strategy cannot move in that set, and the remedy; None if it can."""
+    only = _ONLY_IN.get(strategy)
+    if only is not None and not only.holds(part):
+        return f"{strategy} {only.says}", only.remedy
     norms = _NORMS.get(strategy)
-    if norms and not any(isinstance(part, WithinNorm) and part.norm in norms for part in parts):
+    if norms and not (isinstance(part, WithinNorm) and part.norm in norms):
         return (
             f"{strategy} moves in {' and '.join(_SHOWN[norm] for norm in norms)} balls only",
-            "use random, feature-search or pgd" if isinstance(within, WithinTable) else "use random, grid or pgd",
+            "use random, feature-search or pgd" if isinstance(part, WithinTable) else "use random, grid or pgd",
         )
+    if isinstance(part, WithinPatch) and strategy not in _AVERAGING:
+        return f"{strategy} does not average over where chance places a patch", "use patch-eot, universal or random"
+    if needs is Access.GRADIENTS and not _is_smooth(part):
+        return f"{strategy} follows slopes, and these corruptions have none", "use grid, worst-corruption or random"
     return None
 
 

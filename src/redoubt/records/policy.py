@@ -21,7 +21,7 @@ from pydantic import (
 
 from redoubt.records.base import Name, Record
 from redoubt.records.guard import Guard
-from redoubt.records.quantities import Degrees, Pixels
+from redoubt.records.quantities import Degrees, Part, Pixels
 
 
 class Access(enum.IntEnum):
@@ -209,6 +209,9 @@ class WithinTurn(Record):
     translation: Annotated[Pixels, Field(ge=0)] = Field(
         default=0.0, description="Up to this far along each axis: `3 px`."
     )
+    then: WithinNorm | None = Field(
+        default=None, description="A norm ball around the turned and shifted image: both at once."
+    )
 
     @model_validator(mode="after")
     def _moves(self) -> Self:
@@ -293,6 +296,70 @@ class WithinTable(Record):
     budget: Positive = Field(description="What all changes of one input may cost together.")
 
 
+CorruptionKind = Literal[
+    "haze",
+    "brightness",
+    "contrast",
+    "saturation",
+    "defocus",
+    "motion-blur",
+    "blur",
+    "shot-noise",
+    "noise",
+    "impulse-noise",
+    "pixelate",
+    "jpeg",
+]
+UNEVEN_CORRUPTIONS: frozenset[CorruptionKind] = frozenset({"impulse-noise", "pixelate", "jpeg"})
+"""Those that change in jumps as their severity grows, so that it has no slope."""
+
+
+def _least_first(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"expected [least, greatest], got [{pair[0]:g}, {pair[1]:g}]")
+    return pair
+
+
+class WithinCorruptions(Record):
+    """Corruptions of an image at graded severities, in the worst combination."""
+
+    corruptions: Annotated[tuple[CorruptionKind, ...], Field(min_length=1)] = Field(
+        description="The kinds that may befall an image."
+    )
+    severity: Annotated[float, Field(gt=0, le=5)] = Field(
+        description="Up to this severity each, from 1, slight, to 5, as ImageNet-C grades them."
+    )
+    at_once: Annotated[int, Field(ge=1)] = Field(default=2, description="How many kinds may befall one image.")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for kind in self.corruptions:
+            if self.corruptions.count(kind) > 1:
+                raise ValueError(f"{kind} is named twice")
+        return self
+
+
+class WithinPatch(Record):
+    """A patch of any pixels over a part of the image, whose place, size, turn and light are left to chance."""
+
+    patch: Annotated[Part, Field(gt=0, le=0.5)] = Field(description="Its area as a share of the image's: `10 %`.")
+    scale: Annotated[tuple[Positive, Positive], AfterValidator(_least_first)] = Field(
+        default=(1.0, 1.0), description="Least and greatest factor on its side."
+    )
+    rotation: Annotated[Degrees, Field(ge=0, le=180)] = Field(
+        default=0.0, description="Turned by up to this angle either way: `20 deg`."
+    )
+    light: Annotated[Part, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Brighter or darker by up to this share of the input range."
+    )
+    draws: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=20, description="Fresh placements, unknown to the adversary, that each patch is judged on."
+    )
+    share: Annotated[Part, Field(gt=0, le=1)] = Field(
+        default=0.5, description="Share of these placements, answered wrongly, that makes an input count as fooled."
+    )
+
+
 def _kind_of_set(value: object) -> str:
     """Which of the shapes below a mapping means, told by its keys, so that messages speak of that shape only."""
     keys = (
@@ -302,11 +369,19 @@ def _kind_of_set(value: object) -> str:
         return "any_of"
     if keys & {"features", "budget"}:
         return "table"
+    if "corruptions" in keys:
+        return "corruptions"
+    if "patch" in keys:
+        return "patch"
     return "turn" if keys & {"rotation", "translation"} and not keys & {"norm", "radius"} else "norm"
 
 
 WithinSimple = Annotated[
-    Annotated[WithinNorm, Tag("norm")] | Annotated[WithinTurn, Tag("turn")], Discriminator(_kind_of_set)
+    Annotated[WithinNorm, Tag("norm")]
+    | Annotated[WithinTurn, Tag("turn")]
+    | Annotated[WithinCorruptions, Tag("corruptions")]
+    | Annotated[WithinPatch, Tag("patch")],
+    Discriminator(_kind_of_set),
 ]
 
 
@@ -314,7 +389,7 @@ class WithinAnyOf(Record):
     """A union: the adversary may choose any one of these sets for each input."""
 
     any_of: Annotated[tuple[WithinSimple, ...], Field(min_length=2, max_length=8)] = Field(
-        description="Two to eight sets, each a norm ball or a rotation and translation."
+        description="Two to eight sets of any other kind."
     )
 
 
@@ -322,6 +397,8 @@ Within = Annotated[
     Annotated[WithinNorm, Tag("norm")]
     | Annotated[WithinTurn, Tag("turn")]
     | Annotated[WithinTable, Tag("table")]
+    | Annotated[WithinCorruptions, Tag("corruptions")]
+    | Annotated[WithinPatch, Tag("patch")]
     | Annotated[WithinAnyOf, Tag("any_of")],
     Discriminator(_kind_of_set),
 ]
@@ -379,6 +456,11 @@ StrategyName = Literal[
     "random",
     "grid",
     "cascade",
+    "worst-of-k",
+    "worst-start",
+    "worst-corruption",
+    "patch-eot",
+    "universal",
     "pgd",
     "apgd-ce",
     "apgd-dlr",

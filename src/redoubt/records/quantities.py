@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]+)")
+_QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([A-Za-z]+|%)")
 
 
 def parse_quantity(text: object, units: dict[str, float]) -> float:
@@ -45,7 +45,13 @@ def _schema(*units: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": rf"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*({'|'.join(units)})$"})
 
 
+def _share(value: object) -> object:
+    """`10 %` as 0.1; numbers as they are."""
+    return parse_quantity(value, {"%": 0.01}) if isinstance(value, str) else value
+
+
 Degrees = Annotated[float, BeforeValidator(_parser({"deg": 1.0})), PlainSerializer(_writer("deg")), _schema("deg")]
 Pixels = Annotated[float, BeforeValidator(_parser({"px": 1.0})), PlainSerializer(_writer("px")), _schema("px")]
+Part = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str)]
 _TIME = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 Seconds = Annotated[float, BeforeValidator(_parser(_TIME)), PlainSerializer(_writer("s")), _schema(*_TIME)]

@@ -10,12 +10,16 @@ from redoubt.attacks.evasion.fmn import FMN
 from redoubt.attacks.evasion.hopskipjump import HopSkipJump, Starts
 from redoubt.attacks.evasion.nes import NES
 from redoubt.attacks.evasion.oars import Oars
+from redoubt.attacks.evasion.patch_eot import PatchEOT
 from redoubt.attacks.evasion.pgd import PGD
 from redoubt.attacks.evasion.rays import RayS
-from redoubt.attacks.evasion.search import GridSearch, RandomSearch
+from redoubt.attacks.evasion.search import GridSearch, RandomSearch, WorstOfK
 from redoubt.attacks.evasion.sigma_zero import SigmaZero
 from redoubt.attacks.evasion.square import Square
 from redoubt.attacks.evasion.transfer import Transfer
+from redoubt.attacks.evasion.universal import Universal
+from redoubt.attacks.evasion.worst_corruption import WorstCorruption
+from redoubt.attacks.evasion.worst_start import WorstStart
 
 __all__ = [
     "APGD",
@@ -30,6 +34,7 @@ __all__ = [
     "GridSearch",
     "HopSkipJump",
     "Oars",
+    "PatchEOT",
     "RandomSearch",
     "RayS",
     "SigmaZero",
@@ -37,4 +42,8 @@ __all__ = [
     "Starts",
     "TargetedAPGD",
     "Transfer",
+    "Universal",
+    "WorstCorruption",
+    "WorstOfK",
+    "WorstStart",
 ]

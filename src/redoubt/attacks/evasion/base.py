@@ -20,12 +20,14 @@ class EvasionAttack(abc.ABC):
     Attributes:
         name: as evidence and policies name it.
         needs: the least access it can be played with.
+        averages: whether it copes with sets that leave something to chance: it moves by `draw`, not by `render`.
         adaptive: whether it knows of a guard and of several accounts, and acts on it.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Access]
     adaptive: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
 
     @abc.abstractmethod
     def run(
@@ -47,6 +49,10 @@ class EvasionAttack(abc.ABC):
 
     def refuses(self, within: PerturbationSet) -> str | None:
         """Why this strategy cannot move in that set; None if it can."""
+        if within.vote.draws > 1 and not self.averages:
+            return f"{within} leaves something to chance, which {self.name} does not average over"
+        if self.needs is Access.GRADIENTS and not within.smooth:
+            return f"{within} gives no slope to follow"
         return None
 
     @property

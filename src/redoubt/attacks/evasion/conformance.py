@@ -18,7 +18,7 @@ from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.glass import Glass
 from redoubt.models.base import Model
 from redoubt.models.meter import AccessDenied, Metered
-from redoubt.perturb import LinfBall, NormBall, PerturbationSet, Union
+from redoubt.perturb import LinfBall, NormBall, PerturbationSet, Then, Union
 from redoubt.records import Access, Budget
 
 
@@ -29,12 +29,28 @@ def stretched(within: PerturbationSet, low: float, high: float) -> PerturbationS
     """
     if isinstance(within, Union):
         return Union(tuple(stretched(part, low, high) for part in within.parts))
+    if isinstance(within, Then):
+        return Then(stretched(within.first, low, high), _ball_stretched(within.second, low, high))
+    if isinstance(within, NormBall):
+        return _ball_stretched(within, low, high)
     ends = {"low": low, "high": high, "fill": low}
     mine = {name: value for name, value in ends.items() if hasattr(within, name)}
-    if isinstance(within, NormBall):
-        one = torch.ones(1, 1)
-        mine["radius"] = within.radius * float(within.length((high - low) * one) / within.length(one))
     return dataclasses.replace(within, **mine)  # type: ignore[type-var]  # every set is a dataclass
+
+
+def _ball_stretched(ball: NormBall, low: float, high: float) -> NormBall:
+    one = torch.ones(1, 1)
+    radius = ball.radius * float(ball.length((high - low) * one) / ball.length(one))
+    return dataclasses.replace(ball, radius=radius, low=low, high=high)
+
+
+def judged(model: Model, x: Tensor, y: Tensor, within: PerturbationSet, point: Tensor) -> Tensor:
+    """Bool `[B]`: which points fool the model, in as many outcomes as the set asks for."""
+    vote, nature = within.vote, Generator().manual_seed(99)
+    wrong = torch.zeros_like(y)
+    for _ in range(vote.draws):
+        wrong += model.query(within.draw(x, point, nature)).labels != y
+    return wrong >= vote.needed(vote.draws)
 
 
 class EvasionConformance:
@@ -79,8 +95,7 @@ class EvasionConformance:
         assert point.shape == within.start(x).shape
         assert torch.isfinite(point).all()
         assert within.contains(x, point).all(), "the attack left the set"
-        fooled = model.query(within.render(x, within.project(x, point))).labels != y
-        return point, fooled, handle
+        return point, judged(model, x, y, within, within.project(x, point)), handle
 
     def test_is_a_frozen_dataclass_with_a_name(self) -> None:
         """Parameters are fields; nothing else is kept."""
@@ -187,5 +202,5 @@ class EvasionConformance:
             point = self.attack.run(handle, x, y, self.within, Budget(), Generator().manual_seed(0))
         except AccessDenied:
             return
-        fooled = self.glass.model().query(self.within.render(x, self.within.project(x, point))).labels != y
+        fooled = judged(self.glass.model(), x, y, self.within, self.within.project(x, point))
         assert not fooled.all(), "it needs less access than it says"

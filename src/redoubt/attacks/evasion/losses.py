@@ -1,5 +1,5 @@
 """What evasion attacks maximise.  Each takes logits `[B, K]` and labels `[B]`, and gives a loss `[B]`: higher is better
-for the attacker, and every one but cross-entropy is positive exactly where the answer is wrong.
+for the attacker, and every one but cross-entropy and the log-probability is positive exactly where the answer is wrong.
 """
 
 import torch
@@ -10,6 +10,16 @@ from torch import Tensor
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Minus the log-probability of the true class.  Flat (gradient zero) where float32 rounds it to 0."""
     return F.cross_entropy(logits, y, reduction="none")
+
+
+def wrong_log_probability(logits: Tensor, y: Tensor) -> Tensor:
+    """Log-probability of any wrong class; its slope dies down where the answer is wrong already.
+
+    So an average over many inputs or outcomes is spent on those that still hold, where cross-entropy would go on about
+    those that fell.
+    """
+    wrong = logits.scatter(1, y[:, None], -torch.inf).logsumexp(dim=1)
+    return wrong - logits.logsumexp(dim=1)
 
 
 def _of(logits: Tensor, y: Tensor) -> Tensor:

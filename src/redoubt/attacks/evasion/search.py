@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.base import EvasionAttack
@@ -18,6 +19,8 @@ _AT_ONCE = 8  # points tried per example in one batch: enough to fill a batch la
 class RandomSearch(EvasionAttack):
     """Random points of the set: the floor that every other strategy must clear.
 
+    Where something is left to chance, each point is asked about in several outcomes, and the wrong answers counted.
+
     Attributes:
         samples: points tried per example.
     """
@@ -25,19 +28,49 @@ class RandomSearch(EvasionAttack):
     samples: int = 100
     name: ClassVar[str] = "random"
     needs: ClassVar[Access] = Access.LABEL
+    averages: ClassVar[bool] = True
 
     def run(
         self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
     ) -> Tensor:
         standing = Standing(model, x, y, within)
-        for _ in range(affordable_queries(budget, self.samples)):
+        queries = affordable_queries(budget, self.samples)
+        looks = min(within.vote.draws, _AT_ONCE, max(queries, 1))
+        for _ in range(queries // looks):
             if not len(standing):
                 break
             point = within.sample(standing.x, rng)
-            answer = standing.model.query(within.render(standing.x, point))
-            point = point if answer.asked is None else within.project(standing.x, answer.asked)
-            standing.fell((answer.labels != standing.y) & ~answer.refused, point)
+            wrong = torch.zeros(len(point), dtype=torch.int64, device=x.device)
+            for _ in range(looks):
+                answer = standing.model.query(within.draw(standing.x, point, rng))
+                point = point if answer.asked is None else within.project(standing.x, answer.asked)
+                wrong += (answer.labels != standing.y) & ~answer.refused
+            standing.fell(wrong >= within.vote.needed(looks), point)
         return standing.points
+
+
+@dataclass(frozen=True)
+class WorstOfK(EvasionAttack):
+    """The worst of k random transformations (Engstrom et al. 2019, section 3), for sets with few coordinates.
+
+    `RandomSearch` with few samples, under the name that the literature's figures have.
+
+    Attributes:
+        k: transformations tried per example; 10 in the paper.
+    """
+
+    k: int = 10
+    name: ClassVar[str] = "worst-of-k"
+    needs: ClassVar[Access] = Access.LABEL
+
+    def run(
+        self, model: Metered, x: Tensor, y: Tensor, within: PerturbationSet, budget: Budget, rng: Generator
+    ) -> Tensor:
+        return RandomSearch(self.k).run(model, x, y, within, budget, rng)
+
+    def refuses(self, within: PerturbationSet) -> str | None:
+        """Sets without a grid."""
+        return None if within.has_grid else f"{within} has no grid: it has too many coordinates"
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,22 @@
 Each serves the same ONNX file on this machine, alone; wrk asks with 32 connections and the same requests, 10,000 test
 images of MNIST, again and again.  They take turns, so that what else the machine does falls on all of them.
 
-python bench/guard_load.py [rounds] [seconds]
+Needs wrk; MLServer gets an environment of its own in .bench/mlserver, made here if it is missing.
+
+python bench/guard_load.py [--rounds 5] [--seconds 15]
 """
 
+import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +58,22 @@ def guard(policy: Path) -> list[str]:
 def bare(policy: Path) -> list[str]:
     """The same without the guard."""
     return [sys.executable, str(_HERE / "guard_bare.py"), str(policy), str(PORT)]
+
+
+def install() -> None:
+    """MLServer, in an environment of its own: it wants older libraries than the guard."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
+    stamp = _MLSERVER / ".installed"
+    if stamp.exists():
+        return
+    print(f"bench: installing MLServer into {_MLSERVER}", flush=True)
+    venv.create(_MLSERVER, with_pip=True)
+    # its worker processes do not start with later uvloops
+    wanted = ["mlserver==1.7.1", "onnxruntime", "uvloop<0.22"]
+    pip = [str(_MLSERVER / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, *wanted], check=True)
+    stamp.touch()
 
 
 def mlserver(workers: int) -> list[str]:
@@ -152,6 +173,7 @@ def steps(auditor: str) -> dict[str, float]:
 
 def main(rounds: int, seconds: int) -> None:
     """All of them in turn, several times."""
+    install()
     policy = prepare()
     store = store_of(policy)
     remember(store)
@@ -200,4 +222,8 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 15)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=15)
+    asked = parser.parse_args()
+    main(asked.rounds, asked.seconds)

@@ -5,7 +5,9 @@ images of MNIST, again and again.  They take turns, so that what else the machin
 
 Needs wrk; MLServer gets an environment of its own in .bench/mlserver, made here if it is missing.
 
-python bench/guard_load.py [--rounds 5] [--seconds 15]
+python bench/guard_load.py [--rounds 5] [--seconds 15] [--patience MS …]
+
+With --patience, the guard alone is measured at each of these settings, and nothing is written.
 """
 
 import argparse
@@ -50,9 +52,10 @@ def requests(keys: list[str]) -> tuple[Path, Path]:
     return bodies, listed
 
 
-def guard(policy: Path) -> list[str]:
+def guard(policy: Path, *options: str) -> list[str]:
     """The product, as users start it."""
-    return [sys.executable, "-m", "redoubt", "guard", str(policy), "--port", str(PORT), "--log-level", "warning"]
+    command = [sys.executable, "-m", "redoubt", "guard", str(policy), "--port", str(PORT), "--log-level", "warning"]
+    return [*command, *options]
 
 
 def bare(policy: Path) -> list[str]:
@@ -171,14 +174,31 @@ def steps(auditor: str) -> dict[str, float]:
     return {step: 1e6 * value / asked for step, value in seconds.items()}
 
 
-def main(rounds: int, seconds: int) -> None:
-    """All of them in turn, several times."""
+def ground() -> tuple[Path, dict[str, list[str]]]:
+    """The policy, and keys."""
     install()
     policy = prepare()
     store = store_of(policy)
     remember(store)
     keys = new_keys(store)
     store.close()
+    return policy, keys
+
+
+def patiences(settings: list[float], rounds: int, seconds: int) -> None:
+    """The guard with each patience in turn, several times: what its default should be."""
+    policy, keys = ground()
+    files = requests(keys["client"])
+    for number in range(rounds):
+        for setting in settings:
+            with serving(guard(policy, "--patience", str(setting))):
+                load(*files, WARM_SECONDS)
+                print(number, f"patience {setting:g} ms", load(*files, seconds), flush=True)
+
+
+def main(rounds: int, seconds: int) -> None:
+    """All of them in turn, several times."""
+    policy, keys = ground()
     files = requests(keys["client"])
     ways = {"guard": guard(policy), "bare": bare(policy), "mlserver-0": mlserver(0), "mlserver-1": mlserver(1)}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
@@ -225,5 +245,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--patience", type=float, nargs="+", metavar="MS")
     asked = parser.parse_args()
-    main(asked.rounds, asked.seconds)
+    if asked.patience:
+        patiences(asked.patience, asked.rounds, asked.seconds)
+    else:
+        main(asked.rounds, asked.seconds)

@@ -248,6 +248,7 @@ class SqlStore(Store):
             limits.check_bytes("the fingerprint", row.hashes, 1, limits.HASHES)
         if not prints:
             return []
+
         def work(connection: Connection) -> list[int]:
             self._wait_for(connection, Guarded.PRINTS)
             return self._put_prints(connection, prints)

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from redoubt.records import Fault, Place, Standing, StorageError
 from redoubt.service.stores import tables
-from redoubt.service.stores.migrate import VERSION_TABLE
 from redoubt.service.stores.base import Print
+from redoubt.service.stores.migrate import VERSION_TABLE
 from redoubt.service.stores.sql import PRINT_COLUMNS, STANDING_COLUMNS, Guarded, SqlStore, as_row, as_standings
 
 _PATIENCE = 5.0  # seconds that another process may take over its transaction

@@ -317,7 +317,7 @@ def one_rule(text):
 
 
 def test_what_was_said_before_is_said_again_and_only_of_the_same_bits():
-    rules = one_rule("signals.credibility / signals.squeeze_gap < 1.0")
+    rules = one_rule("signals.credibility + signals.squeeze_gap >= 1.0")
     one = {"credibility": 0.5, "squeeze_gap": 1.0}
     first, _ = decide(rules, "public", one, Standing(), NOW)
     again, _ = decide(rules, "public", dict(one), Standing(), NOW)

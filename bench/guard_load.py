@@ -3,17 +3,24 @@
 Each serves the same ONNX file on this machine, alone; wrk asks with 32 connections and the same requests, 10,000 test
 images of MNIST, again and again.  They take turns, so that what else the machine does falls on all of them.
 
-python bench/guard_load.py [rounds] [seconds]
+Needs wrk; MLServer gets an environment of its own in .bench/mlserver, made here if it is missing.
+
+python bench/guard_load.py [--rounds 5] [--seconds 15] [--patience MS …]
+
+With --patience, the guard alone is measured at each of these settings, and nothing is written.
 """
 
+import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,14 +52,31 @@ def requests(keys: list[str]) -> tuple[Path, Path]:
     return bodies, listed
 
 
-def guard(policy: Path) -> list[str]:
+def guard(policy: Path, *options: str) -> list[str]:
     """The product, as users start it."""
-    return [sys.executable, "-m", "redoubt", "guard", str(policy), "--port", str(PORT), "--log-level", "warning"]
+    command = [sys.executable, "-m", "redoubt", "guard", str(policy), "--port", str(PORT), "--log-level", "warning"]
+    return [*command, *options]
 
 
 def bare(policy: Path) -> list[str]:
     """The same without the guard."""
     return [sys.executable, str(_HERE / "guard_bare.py"), str(policy), str(PORT)]
+
+
+def install() -> None:
+    """MLServer, in an environment of its own: it wants older libraries than the guard."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
+    stamp = _MLSERVER / ".installed"
+    if stamp.exists():
+        return
+    print(f"bench: installing MLServer into {_MLSERVER}", flush=True)
+    venv.create(_MLSERVER, with_pip=True)
+    # its worker processes do not start with later uvloops
+    wanted = ["mlserver==1.7.1", "onnxruntime", "uvloop<0.22"]
+    pip = [str(_MLSERVER / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*pip, *wanted], check=True)
+    stamp.touch()
 
 
 def mlserver(workers: int) -> list[str]:
@@ -150,13 +174,31 @@ def steps(auditor: str) -> dict[str, float]:
     return {step: 1e6 * value / asked for step, value in seconds.items()}
 
 
-def main(rounds: int, seconds: int) -> None:
-    """All of them in turn, several times."""
+def ground() -> tuple[Path, dict[str, list[str]]]:
+    """The policy, and keys."""
+    install()
     policy = prepare()
     store = store_of(policy)
     remember(store)
     keys = new_keys(store)
     store.close()
+    return policy, keys
+
+
+def patiences(settings: list[float], rounds: int, seconds: int) -> None:
+    """The guard with each patience in turn, several times: what its default should be."""
+    policy, keys = ground()
+    files = requests(keys["client"])
+    for number in range(rounds):
+        for setting in settings:
+            with serving(guard(policy, "--patience", str(setting))):
+                load(*files, WARM_SECONDS)
+                print(number, f"patience {setting:g} ms", load(*files, seconds), flush=True)
+
+
+def main(rounds: int, seconds: int) -> None:
+    """All of them in turn, several times."""
+    policy, keys = ground()
     files = requests(keys["client"])
     ways = {"guard": guard(policy), "bare": bare(policy), "mlserver-0": mlserver(0), "mlserver-1": mlserver(1)}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
@@ -200,4 +242,12 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, int(sys.argv[2]) if len(sys.argv) > 2 else 15)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--patience", type=float, nargs="+", metavar="MS")
+    asked = parser.parse_args()
+    if asked.patience:
+        patiences(asked.patience, asked.rounds, asked.seconds)
+    else:
+        main(asked.rounds, asked.seconds)

@@ -8,11 +8,32 @@ from common import read
 AIM_RATIO, AIM_P99, AIM_APPENDS = 0.6, 2.0, 20.0
 
 
-def part(machine: str) -> list[str]:
-    """All that was measured of the guard; empty unless every step of it is done."""
-    sections = [list(section()) for section in (load, memory, ledger, detectors, analysers, work)]
-    head = ["# The guard\n", machine]
-    return [*head, *(text for section in sections for text in section)] if all(sections) else []
+def part(machine: str, before: str) -> list[str]:
+    """All that was measured of the guard; a section, or a scenario of the work factor, that was not stays as it was.
+
+    Args:
+        machine: what it was measured on.
+        before: the part as it stands on the page.
+    """
+    old = _split(before, tuple(SECTIONS))
+    parts: list[str] = []
+    for heading, section in SECTIONS.items():
+        lines = list(section(old.get(heading, "")) if section is work else section())
+        kept = [old[heading]] if heading in old else []
+        parts += lines or kept
+    return ["# The guard\n", machine, *parts] if parts else []
+
+
+def _split(text: str, headings: tuple[str, ...]) -> dict[str, str]:
+    """The text from each of these lines to the next of them, without what stands before the first."""
+    found: dict[str, list[str]] = {}
+    at: str | None = None
+    for line in text.splitlines():
+        if line in headings:
+            found[at := line] = []
+        if at is not None:
+            found[at].append(line)
+    return {heading: "\n".join(lines).strip("\n") + "\n" for heading, lines in found.items()}
 
 
 def of(found: dict[str, float]) -> str:
@@ -139,11 +160,13 @@ def analysers() -> Iterable[str]:
     )
 
 
-def work() -> Iterable[str]:
-    """The attacker's work, bare against guarded."""
+def work(before: str) -> Iterable[str]:
+    """The attacker's work, bare against guarded; scenarios that were not played now stay as they were before."""
     found = read("work_factor")
     if found is None:
         return
+    titles = tuple(line for line in before.splitlines() if line.startswith("### "))
+    old = {heading.removeprefix("### "): text for heading, text in _split(before, titles).items()}
     yield "## What the guard is worth\n"
     yield (
         "The attacker's work on the plain MNIST model: the model alone (*bare*), and through the whole guard, in one "
@@ -155,7 +178,11 @@ def work() -> Iterable[str]:
         "success "
         "are medians over the images that fell. The honest figure is the strongest line.\n"
     )
-    for name, row in found.items():
+    for name in dict.fromkeys([*old, *found]):
+        if name not in found:
+            yield old[name]
+            continue
+        row = found[name]
         scenario = row["scenario"]
         refused = f"{row['honest refused']} of {row['honest']}"
         yield f"### {name}\n"
@@ -269,3 +296,14 @@ def detectors() -> Iterable[str]:
         "look up; "
         f"{prints['bytes per print']:.0f} bytes each.\n"
     )
+
+
+SECTIONS = {
+    "## Under load": load,
+    "### Memory": memory,
+    "## The audit log": ledger,
+    "## What is refused": detectors,
+    "## Analysers of the log": analysers,
+    "## What the guard is worth": work,
+}
+"""By the line that each begins with, in the order of the page."""

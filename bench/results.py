@@ -58,7 +58,7 @@ def machine() -> str:
 
 def guard_machine() -> str:
     """The same, of the benches of the guard, which need none of the peers."""
-    names = ("torch", "onnxruntime", "numpy", "fastapi", "uvicorn", "sqlalchemy")
+    names = ("torch", "onnxruntime", "numpy", "starlette", "uvicorn", "sqlalchemy")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"Machine: {cpu()}, {os.cpu_count()} cores, no GPU; {platform.system()}, Python {platform.python_version()}; "
@@ -290,13 +290,13 @@ def cheaper() -> Iterable[str]:
 # ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def evasion() -> list[str]:
+def evasion(_before: str) -> list[str]:
     """All that was measured of attacks and models; empty unless every step of it is done."""
     sections = [list(section()) for section in (models, assessments, peers, reference, cheaper)]
     return [machine(), *(text for section in sections for text in section)] if all(sections) else []
 
 
-PARTS = {"evasion": evasion, "guard": lambda: guard_results.part(guard_machine())}
+PARTS = {"evasion": evasion, "guard": lambda before: guard_results.part(guard_machine(), before)}
 
 
 def page(before: str) -> str:
@@ -308,8 +308,9 @@ def page(before: str) -> str:
     for name, measured in PARTS.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         _, _, after = before.partition(begin)
-        lines = measured()
-        text = "\n".join([*lines, ""]) if lines else after.partition(end)[0].strip("\n")
+        old = after.partition(end)[0].strip("\n")
+        lines = measured(old)
+        text = "\n".join([*lines, ""]) if lines else old
         whole.append(f"{begin}\n\n{text.strip()}\n\n{end}\n")
     return "\n".join(whole)
 

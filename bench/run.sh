@@ -37,13 +37,6 @@ done
 if ! command -v wrk > /dev/null; then
     echo "bench: wrk is missing, so the guard is not measured under load (Debian: apt-get install wrk)" >&2
 else
-    if ! [ -e .bench/mlserver/.installed ]; then
-        echo "bench: installing MLServer into .bench/mlserver"
-        "${PYTHON:-python3}" -m venv .bench/mlserver
-        # its worker processes do not start with later uvloops
-        .bench/mlserver/bin/python -m pip install -q --disable-pip-version-check mlserver==1.7.1 onnxruntime "uvloop<0.22"
-        touch .bench/mlserver/.installed
-    fi
     if ! [ -e .bench/out/guard_load.json ]; then
         .venv/bin/python bench/guard_load.py
     fi

@@ -67,6 +67,9 @@ SCENARIOS = {
     "sees labels, Linf 0.3; memory and support": Scenario(
         "label", "{norm: linf, radius: 0.3}", "[rays]", SUPPORT + MEMORY, queries=200
     ),
+    "sees labels, Linf 0.3, HopSkipJump; memory and support": Scenario(
+        "label", "{norm: linf, radius: 0.3}", "[hopskipjump]", SUPPORT + MEMORY, queries=200
+    ),
     "sees labels, L2 2; memory": Scenario("label", "{norm: l2, radius: 2}", "[hopskipjump]", MEMORY, queries=1000),
 }
 POLICY = """\

@@ -41,10 +41,11 @@ class TestDeepKnn(DetectorConformance):
 
 
 @pytest.mark.parametrize(("count", "k"), [(50, 50), (1000, 7), (4097, 20), (20_000, 50), (20_033, 1)])
-def test_neighbours_are_those_of_faiss(count, k):
+@pytest.mark.parametrize("batch", [1, 17, 32, 50])
+def test_neighbours_are_those_of_faiss(count, k, batch):
     rng = torch.Generator().manual_seed(count)
     points = F.normalize(torch.randn(count, 9, generator=rng))
-    queries = F.normalize(torch.randn(17, 9, generator=rng))
+    queries = F.normalize(torch.randn(batch, 9, generator=rng))
     index = faiss.IndexFlatIP(9)
     index.add(points.numpy())
     expected, where = index.search(queries.numpy(), k)
@@ -115,6 +116,32 @@ def test_signals_are_those_of_the_paper(digits):
     assert found["credibility"].tolist() == pytest.approx(credibility, abs=1.01 / SETTINGS.calibration)
     assert found["knn_confidence"].tolist() == pytest.approx(confidence, abs=1.01 / SETTINGS.calibration)
     assert 0 < np.mean(credibility) < 1
+
+
+@pytest.mark.parametrize("batch", [1, 5, 40])
+def test_selecting_by_blocks_changes_no_credibility_and_no_neighbour(digits, monkeypatch, batch):
+    seen = digits.seen(torch.cat([digits.x[:batch], torch.rand(batch, 1, 8, 8)]))
+    whole = digits.knn.look(seen)
+    monkeypatch.setattr("redoubt.detectors.nearest._SMALL", 0)
+    blocks = digits.knn.look(seen)
+    for name, values in whole.items():
+        assert torch.equal(values, blocks[name])
+    for layer in digits.knn.layers.values():
+        index = faiss.IndexFlatIP(layer.nearest.points.shape[1])
+        index.add(layer.nearest.points.contiguous().numpy())
+        vectors = layer.nearest.points[::37]
+        expected, _ = index.search(vectors.contiguous().numpy(), SETTINGS.neighbours)
+        found = layer.nearest.search(vectors, SETTINGS.neighbours)[0].sort(dim=1, descending=True).values
+        assert np.allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_features_that_are_not_finite_have_no_credibility(digits):
+    seen = digits.seen(digits.x[:4])
+    for row, value in enumerate((torch.nan, torch.inf, -torch.inf)):
+        seen.features["4"][row, 3] = value
+    credibility = digits.knn.look(seen)["credibility"]
+    assert credibility[:3].isnan().all()
+    assert not credibility[3].isnan()
 
 
 def test_calibration_examples_are_no_neighbours_and_their_credibility_is_uniform_enough(digits):

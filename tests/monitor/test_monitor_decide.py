@@ -310,3 +310,29 @@ def test_three_rules_take_microseconds():
             decide(rules, "public", signals, standing, NOW)
         took.append((time.perf_counter() - started) / 200)
     assert statistics.median(took) < 200e-6  # about 20 us on a quiet machine
+
+
+def one_rule(text):
+    return Rules.of(guard_of(Rule(name="r", rule=text, otherwise="refuse")))
+
+
+def test_what_was_said_before_is_said_again_and_only_of_the_same_bits():
+    rules = one_rule("signals.credibility + signals.squeeze_gap >= 1.0")
+    one = {"credibility": 0.5, "squeeze_gap": 1.0}
+    first, _ = decide(rules, "public", one, Standing(), NOW)
+    again, _ = decide(rules, "public", dict(one), Standing(), NOW)
+    assert again is first
+    assert first.action is Action.ADMIT
+    for otherwise in ({**one, "squeeze_gap": True}, {**one, "squeeze_gap": None}, {**one, "credibility": math.nan}):
+        assert decide(rules, "public", otherwise, Standing(), NOW)[0].action is Action.REFUSE
+    zero, minus = ({"credibility": 1.0, "squeeze_gap": value} for value in (0.0, -0.0))
+    assert decide(rules, "public", zero, Standing(), NOW)[0] is not decide(rules, "public", minus, Standing(), NOW)[0]
+    locked = Standing(locked_until=NOW + 1)
+    assert decide(rules, "public", one, locked, NOW)[0].why == "this account is locked"
+
+
+def test_what_was_said_is_forgotten_before_it_fills_the_memory():
+    rules = one_rule("signals.confidence >= 0.5")
+    for value in range(9000):
+        decide(rules, "public", {"confidence": value / 9000}, Standing(), NOW)
+    assert 0 < len(rules.said) <= 4096

@@ -357,3 +357,26 @@ def test_a_clock_set_back_gives_nothing_back(write):
         assert ask(guard, key, digits(1))[0] == 200
         guard.clock._now -= 10 * 86400
         assert ask(guard, key, digits(1, seed=1))[0] == 429
+
+
+def test_what_another_replica_stored_meanwhile_is_recalled_beside_ones_own(guard, monkeypatch):
+    from redoubt.detectors import Fingerprinter
+    from redoubt.service.stores.base import Print
+
+    book, key = guard.chain.book, new_key(guard)
+    x = digits(1)
+    hashes = Fingerprinter(book.guard.detectors.fingerprints, book.face, guard.store.salt()).hashes(x).astype("<u8")
+    read = []
+    catch_up = type(book.recall).catch_up
+    monkeypatch.setattr(type(book.recall), "catch_up", lambda self: read.append(1) or catch_up(self))
+
+    def others(*rows):
+        guard.store.add_prints([Print("other", bytes([row]) * 32, hashes.tobytes(), START) for row in rows])
+
+    assert ask(guard, key, digits(9)[8:9])[0] == 200
+    assert not read  # its own row need not be read back
+    others(1, 2)
+    assert ask(guard, key, x)[0] == 200
+    assert len(read) == 1
+    others(3)
+    assert ask(guard, new_key(guard), x)[0] == 403  # not probing together: three of another account

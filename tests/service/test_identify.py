@@ -170,6 +170,17 @@ def test_lookups_are_remembered_and_their_number_is_bounded(store, key, monkeypa
     assert len(identifier._remembered) <= 4096
 
 
+def test_a_wrong_secret_is_refused_right_after_the_right_one_and_before_it(store, key):
+    identifier = Identifier(store)
+    other = make_key("public", ["client"], "", NOW).text
+    head = f"rdt_{key.stored.id}_{other[17:-6]}"
+    wrong = head + _checksum(head)
+    for _ in range(3):
+        assert refused(identifier, f"Bearer {wrong}") == "unknown"
+        assert identifier.identify(f"Bearer {key.text}", NOW).account == key.stored.id
+        assert refused(identifier, f"Bearer {key.text[:-1]}{'A' if key.text[-1] != 'A' else 'B'}") == "malformed"
+
+
 def test_a_store_that_fails_is_no_refusal_and_no_admission(store, key, monkeypatch):
     def fail(self, identity):
         raise StorageError("gone")

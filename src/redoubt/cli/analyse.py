@@ -10,7 +10,8 @@ import typer
 from rich.text import Text
 
 from redoubt.cli.app import err, out
-from redoubt.cli.audit import AsJson, Key, LogPath, Witnesses, _key, _plain, _reader, _witnesses, audit
+from redoubt.cli.audit import audit
+from redoubt.cli.logs import AsJson, Key, LogPath, Witnesses, key_of, plain, reader_of, witnesses_of
 
 if TYPE_CHECKING:
     from redoubt.service.analyse import Analysed, Analyser, Reference, Report, Suspicion
@@ -68,7 +69,7 @@ def analyse(
     from redoubt.service.analyse import analyse as analyse_log
     from redoubt.service.analyse import read_reference
 
-    reader = _reader(log, _key(log, key), _witnesses(witness))
+    reader = reader_of(log, key_of(log, key), witnesses_of(witness))
     reference = read_reference(read_policy(policy)) if policy else None
     if verify:
         reader.verify(_alive("verified"))
@@ -153,7 +154,7 @@ def _entries(suspicion: "Suspicion") -> str:
 
 
 def _print(text: str) -> None:
-    out.print(Text("\n".join(_plain(line) for line in text.split("\n"))), soft_wrap=True)
+    out.print(Text("\n".join(plain(line) for line in text.split("\n"))), soft_wrap=True)
 
 
 def _json(analysed: "Analysed", reference: "Reference | None", *, verified: bool) -> dict[str, object]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redoubt.cli.app import app, err, out
+from redoubt.cli.logs import AsJson, Key, LogPath, Witnesses, key_of, plain, reader_of, witnesses_of
 from redoubt.ledger import Algorithm, Proof, Verifier, leaf_hash, verify_consistency
 from redoubt.ledger.proof_text import MOST_PROOF_BYTES
 from redoubt.records import Action, LedgerError, LogEntry, Place, PolicyError, Receipt
@@ -27,21 +28,6 @@ audit = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(audit, name="audit")
-
-LogPath = Annotated[Path, typer.Argument(help="The log's folder: guard.record.log of the policy.", show_default=False)]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        help="The log's verifier key (name+hash+base64), or a file that holds it. Have it from the log's owner, once, "
-        "by another way than the log.",
-        show_default="LOG.pub",
-    ),
-]
-Witnesses = Annotated[
-    list[str] | None,
-    typer.Option("--witness", help="Verifier key, or its file, of a witness who must have cosigned. May be repeated."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 _MOST_RECEIPT_BYTES = 1 << 16
 _AGAIN = 100_000  # entries between two signs of life
@@ -73,14 +59,14 @@ def verify(
 
     redoubt audit verify --receipt receipt.json --proof 17.tlog-proof --key digits.pub
     """
-    by, needed = _key(log, key), _witnesses(witness)
+    by, needed = key_of(log, key), witnesses_of(witness)
     said = _receipt(receipt, by) if receipt else None
     if proof:
         _verify_proof(_proof(proof), proof, log, said, by, needed)
     elif log is None:
         raise PolicyError("there is nothing to verify", remedy="give the log's folder, or --proof FILE with --key")
     elif said:
-        reader = _reader(log, by, needed)
+        reader = reader_of(log, by, needed)
         if said.index >= reader.size:
             raise LedgerError(
                 f"the receipt is for entry {said.index}, and the log has {reader.size} entries",
@@ -90,7 +76,7 @@ def verify(
         _check_leaf(leaf_hash(reader.proof(said.index).extra), said, log)
         _say(f"Entry {said.index} stands in the log, as the receipt says.", reader, needed)
     else:
-        reader = _reader(log, by, needed)
+        reader = reader_of(log, by, needed)
         reader.verify(_alive)
         _say(f"All {reader.size} entries are what was logged.", reader, needed)
         waiting = reader.unpublished()
@@ -118,7 +104,7 @@ def prove(
 
     Example: redoubt audit prove audit/ 17 --output 17.tlog-proof
     """
-    made = _reader(log, _key(log, key), _witnesses(witness)).proof(index)
+    made = reader_of(log, key_of(log, key), witnesses_of(witness)).proof(index)
     path = output or Path(f"{index}.tlog-proof")
     write_atomically(path, bytes(made))
     out.print(f"{path}: entry {index}; verify it with redoubt audit verify --proof {path} --key …", soft_wrap=True)
@@ -140,7 +126,7 @@ def show(
 
     redoubt audit show audit/ 17 --json
     """
-    reader = _reader(log, _key(log, key), ())
+    reader = reader_of(log, key_of(log, key), ())
     if index is not None:
         chosen = [(index, _parsed(reader.proof(index).extra, index, log))]
     else:
@@ -179,56 +165,12 @@ def witness(
     from redoubt.service.log import load_or_make, witness_log
 
     signer = load_or_make(state / "witness.key", name, Algorithm.COSIGNATURE_V1)
-    checkpoint = witness_log(log, _key(log, key), signer, state, int(time.time()))
+    checkpoint = witness_log(log, key_of(log, key), signer, state, int(time.time()))
     out.print(f"{log}: cosigned the checkpoint of {checkpoint.size} entries.", soft_wrap=True)
     out.print(f"verifier key: {signer.verifier}", markup=False, soft_wrap=True)
 
 
 # ── arguments ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _key(log: Path | None, key: str | None) -> Verifier:
-    from redoubt.service.log import read_verifier, verifier_file
-
-    if key:
-        return _of_type(read_verifier(key), Algorithm.ED25519, "a log")
-    if log is None:
-        raise PolicyError("there is no key to verify with", remedy="give the log's verifier key with --key")
-    beside = verifier_file(log.resolve())
-    if not beside.is_file():
-        raise PolicyError(
-            f"there is no log at {log}, or its verifier key {beside} is missing",
-            remedy="give the folder that guard.record.log names, and the verifier key with --key",
-        )
-    err.print(
-        f"note: verifying with {beside}, which whoever can change the log can change too; better give --key",
-        markup=False,
-        soft_wrap=True,
-    )
-    return read_verifier(str(beside))
-
-
-def _witnesses(texts: Sequence[str] | None) -> list[Verifier]:
-    from redoubt.service.log import read_verifier
-
-    return [_of_type(read_verifier(text), Algorithm.COSIGNATURE_V1, "a witness") for text in texts or ()]
-
-
-def _of_type(key: Verifier, algorithm: Algorithm, whose: str) -> Verifier:
-    if key.algorithm is not algorithm:
-        raise PolicyError(
-            f"the key of '{key.name}' is not {whose}'s: it is of type {key.algorithm:d}, not {algorithm:d}",
-            remedy="give --key the log's key, and --witness those that `redoubt audit witness` prints",
-        )
-    return key
-
-
-def _reader(log: Path, by: Verifier, witnesses: Sequence[Verifier]) -> "LogReader":
-    from redoubt.service.log import LogReader
-
-    if not log.is_dir():
-        raise PolicyError(f"there is no log at {log}", remedy="give the folder that guard.record.log names")
-    return LogReader(log, by, witnesses)
 
 
 def _bytes(path: Path, most: int) -> bytes:
@@ -254,7 +196,7 @@ def _receipt(path: Path, by: Verifier) -> Receipt:
         ) from error
     if receipt.origin != by.name:
         raise PolicyError(
-            f"the receipt is of the log '{_plain(receipt.origin)}', and the key of '{by.name}'",
+            f"the receipt is of the log '{plain(receipt.origin)}', and the key of '{by.name}'",
             Place(str(path)),
             remedy="give the key of the log that the receipt names",
         )
@@ -297,7 +239,7 @@ def _verify_proof(
         _show_whole(proof.index, _parsed(proof.extra, proof.index, path))
     if log is None:
         return
-    reader = _reader(log, by, ())
+    reader = reader_of(log, by, ())
     if reader.size < checkpoint.size:
         raise LedgerError(
             f"the log has {reader.size} entries, and the proof's checkpoint {checkpoint.size}: it was rolled back",
@@ -376,7 +318,7 @@ def _show_table(chosen: Sequence[tuple[int, LogEntry]], reader: "LogReader") -> 
         outcome = entry.action or entry.kind
         label = "" if entry.label is None else str(entry.label)
         words = (str(at), _when(entry), entry.account, entry.tier, outcome, label, entry.why or entry.rule)
-        table.add_row(*(Text(_plain(word or "")) for word in words))
+        table.add_row(*(Text(plain(word or "")) for word in words))
     out.print(table)
     out.print(f"{len(chosen)} of {reader.size} entries")
 
@@ -390,7 +332,7 @@ def _fields(index: int, entry: LogEntry) -> Iterator[tuple[str, str]]:
     yield "entry", str(index)
     yield "time", _when(entry) + " UTC"
     for name, value in entry.model_dump(mode="json", exclude_none=True, exclude={"at"}).items():
-        yield name, _plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        yield name, plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _when(entry: LogEntry) -> str:
@@ -398,8 +340,3 @@ def _when(entry: LogEntry) -> str:
         return datetime.fromtimestamp(entry.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     except (OverflowError, ValueError, OSError):
         return f"{entry.at} ms"
-
-
-def _plain(text: str) -> str:
-    """What a customer wrote, without letters that move the cursor or colour the terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -49,6 +49,12 @@ def serve(
         Path | None, typer.Option(help="Only callers with a certificate of this authority (PEM) may connect.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads that compute.")] = 1,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1000, help="Milliseconds that a batch waits, under load, for those who have just been answered."
+        ),
+    ] = 4.0,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the model of a POLICY, or stand before the server that it names, until SIGTERM or Ctrl-C.
@@ -63,7 +69,7 @@ def serve(
     if (tls_cert is None) != (tls_key is None) or (tls_client_ca and tls_cert is None):
         raise PolicyError("--tls-cert and --tls-key belong together", remedy="give both, or neither")
     tls = Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key else None
-    serve_guard(policy, host, port, tls, threads=threads, log_level=log_level)
+    serve_guard(policy, host, port, tls, threads=threads, patience=patience / 1000, log_level=log_level)
 
 
 @guard.command()

@@ -67,19 +67,27 @@ class Chains:
         end = (newest + 1) * self._keys  # position after the newest entry
         which = np.arange(len(keys))
         here = self._heads[self._bucket(keys)].astype(np.int64) - 1
-        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         age = np.full(len(keys), -1)
-        for _ in range(most):
-            now = (end - 1 - here) % entries
-            alive = (here >= 0) & (now > age)
-            which, here, age = which[alive], here[alive], now[alive]
-            if not len(which):
-                break
-            found.append((which, here // self._keys))
-            here = self._before[here].astype(np.int64) - 1
-        if not found:
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        return np.concatenate([part for part, _ in found]), np.concatenate([slots for _, slots in found])
+        found = [(which[:0], here[:0])]
+        steps = 1  # taken before the ended chains are left out: a look at each step would cost more than the steps
+        while most > 0 and len(here):
+            trail = np.empty((min(steps, most), len(here)), dtype=np.int64)
+            trail[0] = here
+            for step in range(1, len(trail)):
+                trail[step] = self._before[trail[step - 1]]
+                trail[step] -= 1  # -1, the end, is read as the last entry, and left out below with all after it
+            ages = (end - 1 - trail) % entries
+            alive = trail >= 0
+            alive[0] &= ages[0] > age
+            alive[1:] &= ages[1:] > ages[:-1]
+            np.logical_and.accumulate(alive, axis=0, out=alive)
+            found.append((np.broadcast_to(which, alive.shape)[alive], trail[alive]))
+            going = alive[-1]
+            which, age = which[going], ages[-1, going]
+            here = self._before[trail[-1, going]].astype(np.int64) - 1
+            most -= len(trail)
+            steps *= 2
+        return np.concatenate([part for part, _ in found]), np.concatenate([part for _, part in found]) // self._keys
 
     def _entries(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.asarray((slots[:, None] * self._keys + np.arange(self._keys)).ravel())

@@ -160,14 +160,14 @@ class DeepKnn(Detector):
 
     def look(self, seen: Seen) -> dict[str, Tensor]:
         """`credibility` of the model's answer and `knn_confidence`, float64 `[B]`; NaN for scores or features that are
-        not finite.
+        not finite, and for features of 1e19 or more.
         """
         nonconformity = torch.zeros(len(seen.x), self._classes, dtype=torch.float64)
         sound = torch.isfinite(seen.scores).all(dim=1)
         for name, layer in self.layers.items():
-            output = seen.features[name]
-            sound &= torch.isfinite(output).all(dim=1)
-            nonconformity += _nonconformity(layer, layer.reduction(output), self.labels, self._k, self._classes)
+            vectors = layer.reduction(seen.features[name])
+            sound &= torch.isfinite(vectors).all(dim=1)  # nor are they where the output is not, or too large to square
+            nonconformity += _nonconformity(layer, vectors, self.labels, self._k, self._classes)
         worse = len(self.calibration) - torch.searchsorted(self.calibration, nonconformity)
         credibility = worse.double() / len(self.calibration)
         answered = seen.scores.argmax(dim=1, keepdim=True)

@@ -13,6 +13,7 @@ queries that were measured and found wanting; and `lock` would punish the caller
 the guard's fault.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,26 @@ def decide(
     """
     if is_locked(standing, now):
         return Decision(action=Action.REFUSE, rule=None, why="this account is locked"), standing
+    key = _key(rules.names(tier_name), signals)
+    decision = None if key is None else rules.said.get((tier_name, key))
+    if decision is None:
+        decision = _decided(rules, tier_name, signals)
+        if key is not None:
+            rules.said.put((tier_name, key), decision)
+    return decision, strike(standing, rules.lockout, now) if decision.action is Action.LOCK else standing
+
+
+def _key(names: tuple[str, ...], signals: Mapping[str, float | None]) -> bytes | None:
+    """The bits of the signals' values; None unless all are doubles.  Equal bits make equal decisions."""
+    values = [signals.get(name) for name in names]
+    return struct.pack(f"{len(values)}d", *values) if all(type(value) is float for value in values) else None
+
+
+def _decided(rules: Rules, tier_name: str, signals: Mapping[str, float | None]) -> Decision:
+    """What the rules say, whoever asks."""
     binding = rules.binding(tier_name)
     if not binding:
-        return Decision(action=Action.REFUSE, rule=None, why="no rule admits queries of this tier"), standing
+        return Decision(action=Action.REFUSE, rule=None, why="no rule admits queries of this tier")
     values = {name: _sound(name, signals.get(name)) for name in rules.signals(tier_name)}
     context = context_of({name: value for name, value in values.items() if value is not None}, tier_name)
     findings = []
@@ -61,13 +79,12 @@ def decide(
         asked = Action.ADMIT if finding.holds is True else rule.otherwise if finding.holds is False else Action.REFUSE
         if _SEVERITY[asked] > _SEVERITY[action]:
             action, decisive = asked, finding
-    decision = Decision(
+    return Decision(
         action=action,
         rule=decisive.rule if decisive else None,
         why=_said(decisive),
         findings=tuple(findings),
     )
-    return decision, strike(standing, rules.lockout, now) if action is Action.LOCK else standing
 
 
 def label_alone(rules: Rules, tier_name: str, decision: Decision) -> bool:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from redoubt.policy.rules import CompiledRule, compile_rule
-from redoubt.records import Action, Guard, Lockout
+from redoubt.records import Action, Decision, Guard, Lockout
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,30 @@ class BoundRule:
     name: str
     compiled: CompiledRule
     otherwise: Action
+
+
+class Said:
+    """Decisions by what they were made of, at most so many: most queries measure what others measured before them.
+
+    A decision is a pure function of the rules, the tier and the signals, so that one made before is as good as new.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._decisions: dict[tuple[str, bytes], Decision] = {}
+
+    def __len__(self) -> int:
+        return len(self._decisions)
+
+    def get(self, key: tuple[str, bytes]) -> Decision | None:
+        """The decision on a tier and the bits of its signals, if it was made."""
+        return self._decisions.get(key)
+
+    def put(self, key: tuple[str, bytes], decision: Decision) -> None:
+        """Keep it; when there are too many, forget all."""
+        if len(self._decisions) >= self._most:
+            self._decisions.clear()
+        self._decisions[key] = decision
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,19 @@ class Rules:
     def signals(self, tier: str) -> frozenset[str]:
         """Every signal that a rule of that tier mentions: what must be measured before `decide`."""
         return self._signals.get(tier, frozenset())
+
+    def names(self, tier: str) -> tuple[str, ...]:
+        """The same, in an order that never changes."""
+        return self._names.get(tier, ())
+
+    @cached_property
+    def said(self) -> Said:
+        """What these rules have said before."""
+        return Said()
+
+    @cached_property
+    def _names(self) -> Mapping[str, tuple[str, ...]]:
+        return {tier: tuple(sorted(names)) for tier, names in self._signals.items()}
 
     @cached_property
     def _signals(self) -> Mapping[str, frozenset[str]]:

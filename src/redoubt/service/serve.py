@@ -17,13 +17,21 @@ from redoubt.service.ui import dashboard_routes
 from redoubt.service.web import Tls, create_app, server
 
 _log = structlog.get_logger("redoubt.guard")
-_PATIENCE = 0.004  # seconds that a batch waits for company, under load only
+PATIENCE = 0.004
+"""Seconds that a batch waits for company, under load only."""
 
 _TURN = 2e-4  # seconds; the chain lets go of the interpreter dozens of times a batch, and must get it back soon
 
 
 def serve_guard(
-    policy: Path, host: str, port: int, tls: Tls | None = None, *, threads: int = 1, log_level: str = "info"
+    policy: Path,
+    host: str,
+    port: int,
+    tls: Tls | None = None,
+    *,
+    threads: int = 1,
+    patience: float = PATIENCE,
+    log_level: str = "info",
 ) -> None:
     """Serve until SIGTERM or SIGINT; whatever was accepted by then is answered, and recorded, first.
 
@@ -33,6 +41,7 @@ def serve_guard(
         port: 0 takes a free one.
         tls: certificates, or None for plain HTTP.
         threads: that compute.
+        patience: seconds that a batch waits for company: see `Batcher`.
         log_level: least level of what is logged.
 
     Raises:
@@ -49,7 +58,7 @@ def serve_guard(
         guard.warm()
         guard.follow()
         app = create_app(
-            guard, metrics=metrics, patience=_PATIENCE, tracing=open_tracing(), extra=dashboard_routes(guard, policy)
+            guard, metrics=metrics, patience=patience, tracing=open_tracing(), extra=dashboard_routes(guard, policy)
         )
         _log.info(
             "serving", model=guard.name, host=host, port=port, tls=tls is not None, policy=guard.chain.book.digest

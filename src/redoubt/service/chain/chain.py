@@ -15,6 +15,7 @@ yet: unknown, empty or broken means no.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -121,13 +122,16 @@ class Chain:
 
     def _count(self, walks: Sequence[Walk], inputs: Inputs) -> None:
         self._watch.recorded(len(inputs), self._log.size)
+        counts: Counter[tuple[str, str]] = Counter()
         for walk in walks:
             tier = walk.caller.tier if walk.caller and walk.tier else "none"
             if walk.end is not None:
-                self._watch.decided(walk.end.action, tier, max(1, len(walk.rows)))
+                counts[walk.end.action, tier] += max(1, len(walk.rows))
                 continue
             for row in walk.rows:
-                self._watch.decided(inputs.decisions[row].action, tier, 1)
+                counts[inputs.decisions[row].action, tier] += 1
+        for (action, tier), count in counts.items():
+            self._watch.decided(action, tier, count)
 
 
 def _reply(walk: Walk, shown: Shown | None, receipts: tuple[Receipt, ...], book: Rulebook) -> Reply:

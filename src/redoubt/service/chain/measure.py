@@ -74,10 +74,11 @@ def support(inputs: Inputs, features: Mapping[str, NDArray[np.float32]], book: R
 
 
 def _look(detector: Detector, inputs: Inputs, features: Mapping[str, NDArray[np.float32]], rows: list[int]) -> None:
+    which = slice(None) if len(rows) == len(inputs) else rows  # nearly always all, which need not be copied
     seen = Seen(
-        torch.from_numpy(inputs.x[rows]),
-        torch.from_numpy(inputs.scores[rows]),
-        {name: torch.from_numpy(values[rows]) for name, values in features.items()},
+        torch.from_numpy(inputs.x[which]),
+        torch.from_numpy(inputs.scores[which]),
+        {name: torch.from_numpy(values[which]) for name, values in features.items()},
         tuple(_stream(inputs, row) for row in rows),
     )
     try:

@@ -70,13 +70,17 @@ class Recall:
         """
         hashes = self._fingerprinter.hashes(x)
         raw = np.ascontiguousarray(hashes, dtype="<u8")
-        self._store.add_prints(
+        ids = self._store.add_prints(
             [
                 Print(account, digest, raw[row].tobytes(), now)
                 for row, (account, digest) in enumerate(zip(accounts, digests, strict=True))
             ]
         )
-        self.catch_up()
+        if ids == list(range(self._cursor + 1, self._cursor + 1 + len(ids))):  # nobody else has stored any meanwhile
+            self._index.add(np.array(ids, dtype=np.int64), accounts, digests, hashes)
+            self._cursor += len(ids)
+        else:
+            self.catch_up()
         self._prune(len(x))
         own, everyone, shared = self._index.look(accounts, digests, hashes)
         blank = hashes[:, 1] == NOTHING  # fewer than the two hashes by which prints are found: nothing is known

@@ -1,12 +1,14 @@
 """From the Authorization header to a caller."""
 
+import hashlib
 import hmac
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from redoubt.records.guard import Tokens
 from redoubt.service.identify.base import Caller, Unidentified
-from redoubt.service.identify.keys import PREFIX, hash_secret, parse_key
+from redoubt.service.identify.keys import PREFIX, hash_secret, identity_of, parse_key
 from redoubt.service.identify.tokens import MOST, TokenChecker
 from redoubt.service.stores.base import Store, StoredKey
 
@@ -14,6 +16,25 @@ REMEMBERED = 2.0  # seconds after which a key is looked up again, so also those 
 _MOST_REMEMBERED = 4096
 _SCHEME = "bearer"
 _NOBODYS = os.urandom(32)  # compared with when there is no such key, so that it takes as long
+
+
+@dataclass
+class _Known:
+    """A key that was looked up.
+
+    Attributes:
+        since: when.
+        stored: as it was then, or None.
+        text: SHA-256 of the whole key, as it was sent when its secret was last found right; empty before.
+    """
+
+    since: float
+    stored: StoredKey | None
+    text: bytes = b""
+
+    def holds(self, now: float) -> bool:
+        """Whether it need not be looked up again; a clock set back forgets."""
+        return self.since <= now < self.since + REMEMBERED
 
 
 class Identifier:
@@ -36,7 +57,7 @@ class Identifier:
         """
         self._store = store
         self._tokens = TokenChecker.of(tokens, base) if tokens else None
-        self._remembered: dict[str, tuple[float, StoredKey | None]] = {}
+        self._remembered: dict[str, _Known] = {}
 
     def identify(self, credential: str | None, now: float) -> Caller:
         """Who asks.
@@ -57,26 +78,38 @@ class Identifier:
         return self._tokens.check(text, now)
 
     def _owner(self, text: str, now: float) -> Caller:
-        parsed = parse_key(text)
-        if parsed is None:
-            raise Unidentified("malformed")
-        identity, secret = parsed
-        stored = self._look_up(identity, now)
-        expected = _NOBODYS if stored is None else stored.secret
-        if not hmac.compare_digest(hash_secret(secret), expected) or stored is None:
+        hashed = hashlib.sha256(text.encode()).digest()
+        known = self._remembered.get(identity_of(text) or "")
+        if known is None or not known.holds(now) or not hmac.compare_digest(hashed, known.text):
+            known = self._check(text, hashed, now)
+        stored = known.stored
+        if stored is None:
             raise Unidentified("unknown")
         if stored.revoked_at is not None:  # whatever the clock says
             raise Unidentified("revoked")
         return Caller(stored.id, stored.tier, stored.scopes)
 
-    def _look_up(self, identity: str, now: float) -> StoredKey | None:
-        since, stored = self._remembered.get(identity, (None, None))
-        if since is None or not since <= now < since + REMEMBERED:  # a clock set back forgets too
+    def _check(self, text: str, hashed: bytes, now: float) -> _Known:
+        """Whether the secret is the right one, of a key that is not the very one that was right a moment ago."""
+        parsed = parse_key(text)
+        if parsed is None:
+            raise Unidentified("malformed")
+        identity, secret = parsed
+        known = self._look_up(identity, now)
+        expected = _NOBODYS if known.stored is None else known.stored.secret
+        if not hmac.compare_digest(hash_secret(secret), expected) or known.stored is None:
+            raise Unidentified("unknown")
+        known.text = hashed
+        return known
+
+    def _look_up(self, identity: str, now: float) -> _Known:
+        known = self._remembered.get(identity)
+        if known is None or not known.holds(now):
             stored = self._store.key(identity)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[identity] = (now, stored)
-        return stored
+            known = self._remembered[identity] = _Known(now, stored)
+        return known
 
 
 def _bearer(credential: str | None) -> str:

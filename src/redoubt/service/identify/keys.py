@@ -60,6 +60,12 @@ def parse_key(text: str) -> tuple[str, bytes] | None:
     return match[1], value.to_bytes(_SECRET_BYTES)
 
 
+def identity_of(text: str) -> str | None:
+    """The id that a text names which looks like a key; whether it is one, `parse_key` says."""
+    match = _FORM.fullmatch(text)
+    return None if match is None else match[1]
+
+
 def hash_secret(secret: bytes) -> bytes:
     """What is kept of a secret.  It has 256 random bits, so a fast hash is as good as a slow one."""
     return hashlib.sha256(secret).digest()

@@ -1,5 +1,6 @@
 """How much of an unknown caller's request is looked at."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -39,8 +40,13 @@ class Limits:
 
         A batch of `rows` inputs fits as JSON, flat or nested, with 26 bytes a number, if that is no more than 32 MiB.
         """
-        size = math.prod(face.shape)
-        lists = 2 + rows * sum(math.prod(face.shape[:axis]) for axis in range(len(face.shape)))
-        body = min(max(rows * size * _NUMBER + _HEAD, _PICTURE), cls.body)
-        marks = min(lists + _MARKS, cls.marks)
-        return cls(rows=rows, body=body, values=min(rows * size, cls.values), marks=marks)
+        return _limits(face.shape, rows)
+
+
+@functools.lru_cache(maxsize=64)  # of some microseconds, for every request
+def _limits(shape: tuple[int, ...], rows: int) -> Limits:
+    size = math.prod(shape)
+    lists = 2 + rows * sum(math.prod(shape[:axis]) for axis in range(len(shape)))
+    body = min(max(rows * size * _NUMBER + _HEAD, _PICTURE), Limits.body)
+    marks = min(lists + _MARKS, Limits.marks)
+    return Limits(rows=rows, body=body, values=min(rows * size, Limits.values), marks=marks)

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from redoubt.records import Place, PolicyError, Standing, StorageError
 from redoubt.service.stores import tables
-from redoubt.service.stores.sql import PRINT_COLUMNS, STANDING_COLUMNS, Guarded, SqlStore, as_standings
+from redoubt.service.stores.base import Print
+from redoubt.service.stores.sql import PRINT_COLUMNS, STANDING_COLUMNS, Guarded, SqlStore, as_row, as_standings
 
 _CONNECT = 3  # seconds to reach the server
 _STATEMENT = 4.0  # seconds for one statement, the waiting for other replicas included
@@ -185,8 +186,9 @@ class PostgresqlStore(SqlStore):
     def _put_standings(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         connection.execute(_PUT, {name: [row[name] for row in rows] for name in STANDING_COLUMNS})
 
-    def _put_prints(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        given = {name: [row[name] for row in rows] for name in PRINT_COLUMNS}
+    def _put_prints(self, connection: Connection, prints: Sequence[Print]) -> list[int]:
+        columns = zip(*map(as_row, prints), strict=True)
+        given = {name: list(values) for name, values in zip(PRINT_COLUMNS, columns, strict=True)}
         return sorted(connection.execute(_ADD, given).scalars())
 
     def _storage_error(self, error: SQLAlchemyError) -> StorageError:

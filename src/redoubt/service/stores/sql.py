@@ -3,6 +3,7 @@
 import abc
 import enum
 import json
+import operator
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ _SCOPES: dict[str, Scope] = {"client": "client", "auditor": "auditor", "admin": 
 
 STANDING_COLUMNS = tuple(tables.standings.columns.keys())
 PRINT_COLUMNS = ("account", "digest", "hashes", "at")
+as_row: Callable[[Print], tuple[str, bytes, bytes, float]] = operator.attrgetter(*PRINT_COLUMNS)
+"""A fingerprint's columns."""
 
 _KEYS = select(tables.keys).order_by(tables.keys.c.made_at, tables.keys.c.id)
 _KEY = select(tables.keys).where(tables.keys.c.id == bindparam("identity"))
@@ -112,7 +115,7 @@ class SqlStore(Store):
         """Insert or replace standings."""
 
     @abc.abstractmethod
-    def _put_prints(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    def _put_prints(self, connection: Connection, prints: Sequence[Print]) -> list[int]:
         """Insert fingerprints; their ids, growing."""
 
     @abc.abstractmethod
@@ -238,17 +241,17 @@ class SqlStore(Store):
     # ── fingerprints ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def add_prints(self, prints: Sequence[Print]) -> list[int]:
+        for account in {row.account for row in prints}:
+            limits.check_text("the account", account, limits.ACCOUNT)
         for row in prints:
-            limits.check_text("the account", row.account, limits.ACCOUNT)
             limits.check_bytes("the input's digest", row.digest, limits.DIGEST, limits.DIGEST)
             limits.check_bytes("the fingerprint", row.hashes, 1, limits.HASHES)
         if not prints:
             return []
-        rows = [{name: getattr(row, name) for name in PRINT_COLUMNS} for row in prints]
 
         def work(connection: Connection) -> list[int]:
             self._wait_for(connection, Guarded.PRINTS)
-            return self._put_prints(connection, rows)
+            return self._put_prints(connection, prints)
 
         return self._change(work, sure=False)
 

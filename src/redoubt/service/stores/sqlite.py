@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from redoubt.records import Fault, Place, Standing, StorageError
 from redoubt.service.stores import tables
+from redoubt.service.stores.base import Print
 from redoubt.service.stores.migrate import VERSION_TABLE
-from redoubt.service.stores.sql import PRINT_COLUMNS, STANDING_COLUMNS, Guarded, SqlStore, as_standings
+from redoubt.service.stores.sql import PRINT_COLUMNS, STANDING_COLUMNS, Guarded, SqlStore, as_row, as_standings
 
 _PATIENCE = 5.0  # seconds that another process may take over its transaction
 _WAL_PAGES = 8192  # 32 MiB: whoever commits beyond it moves the write-ahead log into the file, so let it be seldom
@@ -145,10 +146,10 @@ class SqliteStore(SqlStore):
     def _put_standings(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         connection.exec_driver_sql(_PUT, [tuple(row[name] for name in STANDING_COLUMNS) for row in rows])
 
-    def _put_prints(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-        connection.exec_driver_sql(_ADD, [tuple(row[name] for name in PRINT_COLUMNS) for row in rows])
+    def _put_prints(self, connection: Connection, prints: Sequence[Print]) -> list[int]:
+        connection.exec_driver_sql(_ADD, [as_row(each) for each in prints])
         last = connection.execute(_LAST_ID).scalar_one()  # nobody else inserts meanwhile, so they are consecutive
-        return list(range(last - len(rows) + 1, last + 1))
+        return list(range(last - len(prints) + 1, last + 1))
 
     def _storage_error(self, error: SQLAlchemyError) -> StorageError:
         code = getattr(error.orig, "sqlite_errorcode", None) if isinstance(error, DBAPIError) else None

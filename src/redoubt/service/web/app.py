@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -43,7 +43,7 @@ def create_app(
     waiting: int = 1024,
     open_metrics: bool = False,
     extra: Sequence[BaseRoute] = (),
-) -> FastAPI:
+) -> Starlette:
     """The application.  While it runs it owns one thread, which is the only one that calls `guarded.run`.
 
     Args:
@@ -61,7 +61,7 @@ def create_app(
     server = {"name": "redoubt", "version": __version__, "extensions": ["binary_tensor_data"]}
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.batcher = Batcher(guarded.run, most, patience, waiting=waiting, watch=counted.batched)
         try:
             yield
@@ -88,16 +88,12 @@ def create_app(
         Route("/openapi.json", openapi),
         *extra,
     ]
-    # Nothing of FastAPI's own is served: its pages of documentation load scripts from elsewhere.
-    app = FastAPI(
-        title="Redoubt guard",
-        version=__version__,
+    app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        openapi_url=None,
-        redirect_slashes=False,
         exception_handlers={HTTPException: _http_error, BadRequest: _bad_request},
     )
+    app.router.redirect_slashes = False
     app.add_middleware(Shell, metrics=counted)
     return app
 

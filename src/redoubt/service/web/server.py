@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from redoubt.records import PolicyError
 from redoubt.service.web.wire import BoundedHttp
@@ -50,7 +50,7 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def server(app: FastAPI, host: str, port: int, tls: Tls | None = None) -> uvicorn.Server:
+def server(app: Starlette, host: str, port: int, tls: Tls | None = None) -> uvicorn.Server:
     """A server for the app; `run()` returns after a signal, when every accepted request is answered (30 s at most).
 
     Args:

@@ -1,0 +1,67 @@
+"""k-winners-take-all in place of ReLU: a discontinuous activation, whose gradient is right only at the point itself.
+
+Xiao, Zhong, Zheng 2020, "Enhancing adversarial defense by k-winners-take-all", section 3: of all of a layer's outputs
+the largest 10 % pass, trained from scratch by the usual loop.  They measured it with PGD, DeepFool, Carlini-Wagner and
+MIM through the defence.  Broken by Tramer et al. 2020 with gradients estimated over a neighbourhood.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gallery.attack import THROUGH, margins
+from gallery.defence import Aim, Defence, Pictures
+from gallery.network import train
+
+RATIO = 0.1
+
+
+class KWinners(nn.Module):
+    """Of each example's outputs `[B, ...]` the largest share `ratio` as they are, and zeros."""
+
+    def __init__(self, ratio: float) -> None:
+        super().__init__()
+        self.ratio = ratio
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        winners = flat.topk(max(int(self.ratio * flat.shape[1]), 1), dim=1)
+        least = winners.values[:, -1].view(-1, *[1] * (x.dim() - 1))
+        return x * (x >= least)
+
+    def extra_repr(self) -> str:
+        return f"ratio={self.ratio}"
+
+
+def build() -> nn.Module:
+    """The undefended network with another activation."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1),
+        KWinners(RATIO),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        KWinners(RATIO),
+        nn.Flatten(),
+        nn.Linear(32 * 7 * 7, 128),
+        KWinners(RATIO),
+        nn.Linear(128, 10),
+    )
+
+
+def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
+    train(module, pictures.x, pictures.y)
+
+
+DEFENCE = Defence(
+    name="kwta",
+    paper="k-winners-take-all, 10 % (Xiao et al. 2020)",
+    build=build,
+    fit=fit,
+    authors=THROUGH,
+    by_hand=Aim(
+        "gradient averaged over noise",
+        lambda defended, _: lambda x, y: margins(defended)(x + 0.03 * torch.randn_like(x), y),
+        steps=100,
+        samples=10,
+        restarts=2,
+        oblivious=False,
+    ),
+)

@@ -1,15 +1,15 @@
 """Fewer grey levels before the network: rounding, whose gradient is zero.
 
-Xu, Evans, Qi 2018, "Feature squeezing", section 3.1, and Guo et al. 2018, section 3, who use 3 bits; the network is
-the undefended one.  Both measured it with attacks made on the network alone.  Broken by He et al. 2017 and Athalye et
-al. 2018.
+Xu, Evans, Qi 2018, "Feature squeezing", section 3.1, and Guo et al. 2018, section 3, who use 3 bits; the network is the
+undefended one.  Both measured it with attacks made on the network alone.  Broken by He et al. 2017 and Athalye et al.
+2018.
 """
 
 import torch
 from torch import Tensor, nn
 
 from gallery.attack import LEAST, margins, straight
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import network
 
 BITS = 3
@@ -42,9 +42,9 @@ class BitDepthDefence(nn.Module):
         return self.network(self.squeeze(x))
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
+def fit(module: nn.Module, ground: Ground) -> None:
     """The undefended network serves as it is."""
-    module.network.load_state_dict(plain.state_dict())
+    module.network.load_state_dict(ground.plain.state_dict())
 
 
 DEFENCE = Defence(

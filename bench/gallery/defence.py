@@ -10,9 +10,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """Images `[B, 1, 28, 28]` and labels `[B]` to a loss `[B]` that an attacker raises."""
 
 
-class Pictures(NamedTuple):
-    """Training images `[N, 1, 28, 28]` in 0..1 with labels `[N]`, and others kept out for thresholds."""
+class Ground(NamedTuple):
+    """What a defence is learnt from: training images `[N, 1, 28, 28]` in 0..1 with labels `[N]`, others kept out for
+    thresholds, and the undefended network.  No test image."""
 
+    plain: nn.Module
     x: Tensor
     y: Tensor
     held_x: Tensor
@@ -52,7 +54,7 @@ class Defence:
         name: of its file here and of its weights.
         paper: where it comes from.
         build: the module without its weights; everything learnt, thresholds too, is in its `state_dict`.
-        fit: learns it from training images alone, given the undefended module, which it may copy.
+        fit: learns it, in place.
         authors: their kind of evaluation.
         by_hand: an attack written for it.
         data: what it reads.
@@ -62,7 +64,7 @@ class Defence:
     name: str
     paper: str
     build: Callable[[], nn.Module]
-    fit: Callable[[nn.Module, nn.Module, Pictures], None]
+    fit: Callable[[nn.Module, Ground], None]
     authors: Aim
     by_hand: Aim
     data: Literal["mnist", "fashion_mnist"] = "fashion_mnist"

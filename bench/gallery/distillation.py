@@ -1,8 +1,8 @@
 """Defensive distillation: a network taught at temperature 100 answers at temperature 1, with logits so far apart that
 float32 rounds the gradient of cross-entropy to zero.
 
-Papernot, McDaniel, Wu, Jha, Swami 2016, "Distillation as a defense to adversarial perturbations", section 4: teacher and
-student of one architecture, both at T = 100, the student on the teacher's probabilities.  They measured it with the
+Papernot, McDaniel, Wu, Jha, Swami 2016, "Distillation as a defense to adversarial perturbations", section 4: teacher
+and student of one architecture, both at T = 100, the student on the teacher's probabilities.  They measured it with the
 Jacobian saliency map through the softmax; in an Linf ball the same fault stops gradients of cross-entropy.  Broken by
 Carlini and Wagner 2017 with losses over logits.
 """
@@ -12,29 +12,29 @@ import torch.nn.functional as F
 from torch import nn
 
 from gallery.attack import THROUGH, margins
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import network, train
 
 TEMPERATURE = 100.0
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
+def fit(module: nn.Module, ground: Ground) -> None:
     """A teacher at T, then the student on its soft labels, from logits divided by T."""
     torch.manual_seed(1)
     teacher = network()
     train(
         teacher,
-        pictures.x,
-        pictures.y,
+        ground.x,
+        ground.y,
         seed=1,
         rate=1e-2,
         loss=lambda logits, y: F.cross_entropy(logits / TEMPERATURE, y),
     )
     with torch.no_grad():
-        soft = torch.cat([(teacher(part) / TEMPERATURE).softmax(dim=1) for part in pictures.x.split(1000)])
+        soft = torch.cat([(teacher(part) / TEMPERATURE).softmax(dim=1) for part in ground.x.split(1000)])
     train(
         module,
-        pictures.x,
+        ground.x,
         soft,
         seed=2,
         rate=1e-2,

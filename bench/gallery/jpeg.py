@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gallery.attack import LEAST, margins, straight
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import network
 
 QUALITY = 75
@@ -52,9 +52,9 @@ class JpegDefence(nn.Module):
         return self.network(self.jpeg(x))
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
+def fit(module: nn.Module, ground: Ground) -> None:
     """The undefended network serves as it is."""
-    module.network.load_state_dict(plain.state_dict())
+    module.network.load_state_dict(ground.plain.state_dict())
 
 
 DEFENCE = Defence(

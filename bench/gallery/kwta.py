@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gallery.attack import THROUGH, margins
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import train
 
 RATIO = 0.1
@@ -46,8 +46,8 @@ def build() -> nn.Module:
     )
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
-    train(module, pictures.x, pictures.y)
+def fit(module: nn.Module, ground: Ground) -> None:
+    train(module, ground.x, ground.y)
 
 
 DEFENCE = Defence(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gallery.attack import UNDEFENDED, margins
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import train
 
 CODES = 8
@@ -52,11 +52,11 @@ def codewords(x: Tensor, count: int) -> Tensor:
     return torch.tensor(sorted(taken)) / 255
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
+def fit(module: nn.Module, ground: Ground) -> None:
     """Codewords from the training images; then the usual loop, on images as the lookup gives them."""
-    found = codewords(pictures.x, CODES)
+    found = codewords(ground.x, CODES)
     module.codes.copy_(torch.cat([found, found[-1:].expand(CODES - len(found))]))
-    train(module, pictures.x, pictures.y)
+    train(module, ground.x, ground.y)
 
 
 def _smooth(module: nn.Module, x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Random resizing and padding before the network.
 
 Xie, Wang, Zhang, Ren, Yuille 2018, "Mitigating adversarial effects through randomization", section 3: from 299 pixels
-to a random size below 331, then zeros around it at random; nearest neighbours.  The same proportion of 28
-is below 31.  They measured it with FGSM, DeepFool and Carlini-Wagner made on the network alone, or through one or a few
-fixed patterns.  Broken by Athalye et al. 2018 with EOT.
+to a random size below 331, then zeros around it at random; nearest neighbours.  The same proportion of 28 is below 31.
+They measured it with FGSM, DeepFool and Carlini-Wagner made on the network alone, or through one or a few fixed
+patterns.  Broken by Athalye et al. 2018 with EOT.
 """
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gallery.attack import LEAST, margins
-from gallery.defence import Aim, Defence, Pictures
+from gallery.defence import Aim, Defence, Ground
 from gallery.network import network, train
 
 FULL = 31
@@ -50,10 +50,10 @@ class ResizePadDefence(nn.Module):
         return self.network(self.resize(x))
 
 
-def fit(module: nn.Module, plain: nn.Module, pictures: Pictures) -> None:
-    """The undefended network, and a little training through the layer, without which images this small lose 9 points."""
-    module.network.load_state_dict(plain.state_dict())
-    train(module, pictures.x, pictures.y, epochs=2)
+def fit(module: nn.Module, ground: Ground) -> None:
+    """The undefended network, trained on through the layer, without which images this small lose 9 points."""
+    module.network.load_state_dict(ground.plain.state_dict())
+    train(module, ground.x, ground.y, epochs=2)
 
 
 DEFENCE = Defence(

@@ -1,6 +1,7 @@
 """Where the gallery's pictures and weights lie: `.bench/gallery/<name>.safetensors`, learnt when first asked for."""
 
 import fcntl
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gallery.defence import Defence, Pictures
+from gallery.defence import Defence, Ground
 from gallery.network import network, train
 from redoubt.data import load_data
 from redoubt.models.base import Face
@@ -23,6 +24,10 @@ NAMES = (
     "kwta",
     "distillation",
     "palette",
+    "magnet",
+    "odds",
+    "feature_squeezing",
+    "neural_detector",
 )
 WEIGHTS = Path(__file__).resolve().parents[2] / ".bench" / "gallery"
 _HELD = 5000
@@ -40,26 +45,37 @@ def images(source: str, take: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def pictures(data: str) -> Pictures:
-    """The training images, 5,000 of them held out; no test image."""
+def _training(data: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images and labels, and 5,000 more that are held out."""
     x, y = images(f"{data}/train")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     held, rest = order[:_HELD], order[_HELD:]
-    return Pictures(x[rest], y[rest], x[held], y[held])
+    return x[rest], y[rest], x[held], y[held]
 
 
+@cache
 def plain(data: str) -> nn.Module:
-    """The undefended network."""
-    return _learnt(network, f"plain_{data}", lambda module: train(module, pictures(data).x, pictures(data).y))
+    """The undefended network, in evaluation mode, its parameters fixed."""
+
+    def fit(module: nn.Module) -> None:
+        x, y, *_ = _training(data)
+        train(module, x, y)
+
+    return _learnt(network, f"plain_{data}", fit)
+
+
+def ground(data: str) -> Ground:
+    """What the defences on that data are learnt from."""
+    return Ground(plain(data), *_training(data))
 
 
 def load(name: str) -> nn.Module:
     """A defence with its weights, in evaluation mode, its parameters fixed."""
     defence = find(name)
-    return _learnt(defence.build, name, lambda module: defence.fit(module, plain(defence.data), pictures(defence.data)))
+    return _learnt(defence.build, name, lambda module: defence.fit(module, ground(defence.data)))
 
 
-def _learnt(build, name, fit) -> nn.Module:
+def _learnt(build: Callable[[], nn.Module], name: str, fit: Callable[[nn.Module], None]) -> nn.Module:
     torch.manual_seed(0)
     module, path = build(), WEIGHTS / f"{name}.safetensors"
     WEIGHTS.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ def fooled(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def ascend(aim: Aim, defended: nn.Module, plain: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
     """Steps along the sign of the gradient, in turn from each start.
 
-    An attack that is not oblivious asks the defence on its way, and keeps for each image the point that fooled it most
-    often out of a few draws.
+    An attack that is not oblivious asks the defence on its way, keeps for each image the point that fooled it most often
+    out of a few draws, and goes on with the images that no point fooled in every draw.
 
     Returns:
         Perturbed images `[B, 1, 28, 28]`, within `radius` and 0..1.
@@ -37,17 +37,24 @@ def ascend(aim: Aim, defended: nn.Module, plain: nn.Module, x: Tensor, y: Tensor
     loss = aim.loss(defended, plain)
     best, score = x.clone(), torch.zeros(len(x))
     for restart in range(aim.restarts):
+        left = (score < 1).nonzero()[:, 0]
         at_image = aim.least or (aim.steps == 1 and restart == 0)
-        point = x if at_image else (x + radius * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
+        point = x[left] if at_image else (x[left] + radius * (2 * torch.rand_like(x[left]) - 1)).clamp(0, 1)
         for step in range(aim.steps):
-            if not aim.oblivious and score.min() == 1:
+            if not len(left):
                 return best
             length = radius if aim.steps == 1 else radius * aim.fine * (1 - step / aim.steps / 2)
-            values, gradients = zip(*(_slope(loss, point, y) for _ in range(aim.samples)), strict=True)
-            there = (x + (point + length * sum(gradients).sign() - x).clamp(-radius, radius)).clamp(0, 1)
+            values, gradients = zip(*(_slope(loss, point, y[left]) for _ in range(aim.samples)), strict=True)
+            move = point + length * sum(gradients).sign() - x[left]
+            there = (x[left] + move.clamp(-radius, radius)).clamp(0, 1)
             point = torch.where((values[0] > 0)[:, None, None, None], point, there) if aim.least else there
             if not aim.oblivious:
-                _keep(defended, point, y, best, score)
+                won = fooled(defended, point, y[left])
+                share = _share(defended, point[won], y[left[won]])
+                better = share > score[left[won]]
+                rows = left[won][better]
+                best[rows], score[rows] = point[won][better], share[better]
+                left, point = left[score[left] < 1], point[score[left] < 1]
         if aim.oblivious:
             best = point
     return best
@@ -63,13 +70,11 @@ def _slope(loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), torch.zeros_like(x) if gradient is None else gradient.nan_to_num(0, 0, 0)
 
 
-def _keep(defended: nn.Module, point: Tensor, y: Tensor, best: Tensor, score: Tensor) -> None:
-    rows = ((score < 1) & fooled(defended, point, y)).nonzero()[:, 0]
-    if len(rows):
-        share = sum(fooled(defended, point[rows], y[rows]).float() for _ in range(_AGAIN)) / _AGAIN
-        share = torch.as_tensor(share)
-        better = rows[share > score[rows]]
-        best[better], score[better] = point[better], share[share > score[rows]]
+def _share(defended: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Out of a few draws, how often each point fools the defence, `[B]` in 0..1."""
+    if not len(x):
+        return torch.zeros(0)
+    return torch.stack([fooled(defended, x, y) for _ in range(_AGAIN)]).float().mean(dim=0)
 
 
 # ── losses ───────────────────────────────────────────────────────────────────────────────────────────────────────

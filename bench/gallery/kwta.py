@@ -59,9 +59,8 @@ DEFENCE = Defence(
     by_hand=Aim(
         "gradient averaged over noise",
         lambda defended, _: lambda x, y: margins(defended)(x + 0.03 * torch.randn_like(x), y),
-        steps=100,
+        steps=60,
         samples=10,
-        restarts=2,
         oblivious=False,
     ),
 )

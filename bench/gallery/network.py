@@ -18,7 +18,7 @@ def train(
     x: Tensor,
     y: Tensor,
     *,
-    epochs: int = 6,
+    epochs: int = 4,
     seed: int = 0,
     rate: float = 2e-3,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,

@@ -16,7 +16,7 @@ from gallery.network import network, train
 
 RADIUS = 0.1
 REFUSED = 0.05  # share of held-out training images
-_IMAGES = 10000
+_IMAGES = 4000
 
 
 class Watcher(nn.Module):
@@ -70,7 +70,7 @@ def fit(module: nn.Module, ground: Ground) -> None:
     both = torch.cat([x, *made])
     bad = torch.cat([torch.zeros(len(x)), torch.ones(len(x))])
     beside = nn.Sequential(module.early.requires_grad_(False), module.watcher)
-    train(beside, both, bad, epochs=6, loss=F.binary_cross_entropy_with_logits)
+    train(beside, both, bad, epochs=10, loss=F.binary_cross_entropy_with_logits)
     with torch.no_grad():
         module.watcher.threshold.copy_(module(ground.held_x)[1].quantile(1 - REFUSED))
 

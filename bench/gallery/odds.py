@@ -76,7 +76,7 @@ def fit(module: nn.Module, ground: Ground) -> None:
     """The undefended network; statistics of training images rightly answered; the threshold on held-out ones."""
     module.network.load_state_dict(ground.plain.state_dict())
     torch.manual_seed(0)
-    x, y = ground.x[:10000], ground.y[:10000]
+    x, y = ground.x[:5000], ground.y[:5000]
     with torch.no_grad():
         logits = torch.cat([module.network(part) for part in x.split(500)])
         noisy = [module.network(module.noise(part)) for part in x.split(500)]

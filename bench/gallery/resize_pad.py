@@ -63,4 +63,5 @@ DEFENCE = Defence(
     fit=fit,
     authors=LEAST,
     by_hand=Aim("EOT of 10", lambda defended, _: margins(defended), steps=60, samples=10, oblivious=False),
+    radius=0.15,
 )

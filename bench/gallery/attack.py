@@ -28,8 +28,8 @@ def fooled(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def ascend(aim: Aim, defended: nn.Module, plain: nn.Module, x: Tensor, y: Tensor, radius: float) -> Tensor:
     """Steps along the sign of the gradient, in turn from each start.
 
-    An attack that is not oblivious asks the defence on its way, keeps for each image the point that fooled it most often
-    out of a few draws, and goes on with the images that no point fooled in every draw.
+    An attack that is not oblivious asks the defence on its way, keeps for each image the point that fooled it most
+    often out of a few draws, and goes on with the images that no point fooled in every draw.
 
     Returns:
         Perturbed images `[B, 1, 28, 28]`, within `radius` and 0..1.

@@ -16,25 +16,27 @@ from gallery.defence import Aim, Defence, Ground
 from gallery.network import network, train
 
 TEMPERATURE = 100.0
+_IMAGES = 20000
 
 
 def fit(module: nn.Module, ground: Ground) -> None:
     """A teacher at T, then the student on its soft labels, from logits divided by T."""
+    x, y = ground.x[:_IMAGES], ground.y[:_IMAGES]
     torch.manual_seed(1)
     teacher = network()
     train(
         teacher,
-        ground.x,
-        ground.y,
+        x,
+        y,
         seed=1,
         rate=1e-2,
         loss=lambda logits, y: F.cross_entropy(logits / TEMPERATURE, y),
     )
     with torch.no_grad():
-        soft = torch.cat([(teacher(part) / TEMPERATURE).softmax(dim=1) for part in ground.x.split(1000)])
+        soft = torch.cat([(teacher(part) / TEMPERATURE).softmax(dim=1) for part in x.split(1000)])
     train(
         module,
-        ground.x,
+        x,
         soft,
         seed=2,
         rate=1e-2,

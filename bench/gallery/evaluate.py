@@ -39,7 +39,7 @@ def evaluate(name: str, count: int, parts: Sequence[str] = PARTS) -> dict[str, A
     found = common.read(file)
     if found is None or found["images"] != count:
         found = {"name": name, "paper": defence.paper, "data": defence.data, "radius": defence.radius, "images": count}
-        found |= {"authors' words": defence.authors.words, "by hand's words": defence.by_hand.words}
+        found |= {"authors_words": defence.authors.words, "by_hand_words": defence.by_hand.words}
     bench = Bench(defence, count)
     for part in parts:
         if part not in found and (part != ADAPTIVE or _named(adaptive=True)):

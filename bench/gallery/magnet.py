@@ -16,7 +16,7 @@ from gallery.network import network, train
 
 NOISE = 0.1
 REFUSED = 0.05  # share of held-out training images
-_IMAGES = 15000
+_IMAGES = 6000
 
 
 def autoencoder() -> nn.Module:

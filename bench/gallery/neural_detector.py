@@ -16,7 +16,7 @@ from gallery.network import network, train
 
 RADIUS = 0.1
 REFUSED = 0.05  # share of held-out training images
-_IMAGES = 4000
+_IMAGES = 1500
 
 
 class Watcher(nn.Module):

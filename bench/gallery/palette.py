@@ -2,9 +2,9 @@
 
 Chen, Wu, Rastogi, Liang, Jha 2019, "Towards understanding limitations of pixel discretization against adversarial
 attacks" (and Chen et al. 2018, "Data-specific discretization"), algorithm 1: codewords taken one after another where
-the pixels of the training images lie densest, those around each left out of the next; here before an undefended network
-trained on discretised images.  The kind of evaluation that they warn against, of the defences they name, is gradients
-taken through the lookup, or made on the network alone.  Broken there with BPDA.
+the pixels of the training images lie densest, those around each left out of the next; before the undefended network.
+The kind of evaluation that they warn against, of the defences they name, is gradients taken through the lookup, or made
+on the network alone.  Broken there with BPDA.
 """
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from gallery.attack import UNDEFENDED, margins
 from gallery.defence import Aim, Defence, Ground
-from gallery.network import train
 
 CODES = 8
 APART = 0.1  # codewords closer than this to one already taken are passed over
@@ -53,10 +52,13 @@ def codewords(x: Tensor, count: int) -> Tensor:
 
 
 def fit(module: nn.Module, ground: Ground) -> None:
-    """Codewords from the training images; then the usual loop, on images as the lookup gives them."""
+    """Codewords from the training images; the undefended network serves as it is."""
     found = codewords(ground.x, CODES)
     module.codes.copy_(torch.cat([found, found[-1:].expand(CODES - len(found))]))
-    train(module, ground.x, ground.y)
+    layers = (module.first, module.second, module.third, module.last)
+    learnt = [layer for layer in ground.plain if not isinstance(layer, nn.ReLU | nn.Flatten)]
+    for layer, known in zip(layers, learnt, strict=True):
+        layer.load_state_dict(known.state_dict())
 
 
 def _smooth(module: nn.Module, x: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ NAMES = (
     "feature_squeezing",
     "neural_detector",
 )
+HELD_OUT: tuple[str, ...] = ()
+"""Defences that the adaptive search was not developed against."""
 WEIGHTS = Path(__file__).resolve().parents[2] / ".bench" / "gallery"
 _HELD = 5000
 
@@ -59,7 +61,7 @@ def plain(data: str) -> nn.Module:
 
     def fit(module: nn.Module) -> None:
         x, y, *_ = _training(data)
-        train(module, x, y)
+        train(module, x, y, epochs=6)
 
     return _learnt(network, f"plain_{data}", fit)
 

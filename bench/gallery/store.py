@@ -28,6 +28,7 @@ NAMES = (
     "odds",
     "feature_squeezing",
     "neural_detector",
+    "activation_pruning",
 )
 HELD_OUT: tuple[str, ...] = ()
 """Defences that the adaptive search was not developed against."""

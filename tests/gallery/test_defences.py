@@ -5,7 +5,7 @@ import torch
 from gallery import store
 from gallery.attack import LEAST, answer, ascend, fooled, margin
 
-ABSENT, ZERO, RANDOM = ("jpeg", "palette"), ("bit_depth",), ("resize_pad",)
+ABSENT, ZERO, RANDOM = ("jpeg", "palette"), ("bit_depth",), ("resize_pad", "activation_pruning")
 REFUSE = ("magnet", "odds", "feature_squeezing", "neural_detector")
 
 

@@ -29,7 +29,7 @@ class ActivationPruning(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in (self.first, self.second, self.third):
             x = torch.relu(layer(x)) if layer is not self.third else torch.relu(layer(x.flatten(1)))
-            # r draws with replacement keep output i with chance 1 - (1 - p_i)^r; each is kept on its own by that chance.
+            # r draws with replacement keep output i with chance 1 - (1 - p_i)^r; each by itself.
             flat = x.flatten(1)
             chance = flat / flat.sum(dim=1, keepdim=True).clamp_min(1e-12)
             kept = 1 - (1 - chance) ** (DRAWN * flat.shape[1])

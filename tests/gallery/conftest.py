@@ -27,4 +27,4 @@ def ground():
     plain = network()
     x, y = bars(1000, 0)
     train(plain, x, y, epochs=4)
-    return Ground(plain.requires_grad_(False), x, y, *bars(400, 1))
+    return Ground(plain.requires_grad_(False), x[:300], y[:300], *bars(200, 1))

@@ -1,6 +1,7 @@
 """The verdicts of the gallery's table."""
 
 import pytest
+
 import results_gallery
 from results_gallery import verdict
 

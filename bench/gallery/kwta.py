@@ -72,10 +72,12 @@ DEFENCE = Defence(
     authors=THROUGH,
     by_hand=Aim(
         "BPDA, soft threshold, averaged over noise",
-        lambda defended, _: margins(lambda x: _soft(defended, x + 0.02 * torch.randn_like(x))),
+        lambda defended, _: margins(lambda x: _soft(defended, x + 0.05 * torch.randn_like(x))),
         steps=60,
         samples=4,
-        restarts=2,
+        restarts=3,
+        fine=0.3,
         oblivious=False,
     ),
+    radius=0.15,
 )

@@ -29,8 +29,11 @@ NAMES = (
     "feature_squeezing",
     "neural_detector",
     "activation_pruning",
+    "thermometer",
+    "random_vote",
+    "deep_knn",
 )
-HELD_OUT: tuple[str, ...] = ()
+HELD_OUT = ("thermometer", "random_vote", "deep_knn")
 """Defences that the adaptive search was not developed against."""
 WEIGHTS = Path(__file__).resolve().parents[2] / ".bench" / "gallery"
 _HELD = 5000

@@ -53,4 +53,5 @@ DEFENCE = Defence(
     by_hand=Aim(
         "PGD on the margin of logits", lambda defended, _: margins(defended), steps=60, restarts=2, oblivious=False
     ),
+    radius=0.15,
 )

@@ -16,20 +16,20 @@ from gallery.network import network, train
 
 NOISE = 0.1
 REFUSED = 0.05  # share of held-out training images
-_IMAGES = 6000
+_IMAGES = 8000
 
 
 def autoencoder() -> nn.Module:
-    """Images `[B, 1, 28, 28]` to themselves, through a quarter of the pixels' places."""
+    """Images `[B, 1, 28, 28]` to themselves, through a quarter of the places; ReLU learns sooner than their sigmoids."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
-        nn.Sigmoid(),
+        nn.ReLU(),
         nn.AvgPool2d(2),
         nn.Conv2d(8, 8, 3, padding=1),
-        nn.Sigmoid(),
+        nn.ReLU(),
         nn.Upsample(scale_factor=2),
         nn.Conv2d(8, 8, 3, padding=1),
-        nn.Sigmoid(),
+        nn.ReLU(),
         nn.Conv2d(8, 1, 3, padding=1),
         nn.Sigmoid(),
     )
@@ -80,7 +80,7 @@ def fit(module: nn.Module, ground: Ground) -> None:
         ground.x[:_IMAGES],
         ground.y[:_IMAGES],
         epochs=4,
-        rate=1e-2,
+        rate=5e-3,
         loss=lambda errors, _: errors.mean(),
     )
     with torch.no_grad():

@@ -82,4 +82,5 @@ DEFENCE = Defence(
         restarts=3,
         oblivious=False,
     ),
+    radius=0.15,
 )

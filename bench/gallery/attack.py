@@ -112,6 +112,16 @@ def unseen(module: Callable[[Tensor], tuple[Tensor, Tensor]], beyond: float = 1.
     return loss
 
 
+def both(module: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Loss:
+    """Wrong by up to 1 and unsuspected at once, in one sum (Carlini and Wagner 2017)."""
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        logits, suspicion = module(x)
+        return margin(logits, y).clamp(max=1.0) - (suspicion + 0.1).clamp(min=0.0)
+
+    return loss
+
+
 def straight(part: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The part forwards, the identity backwards (BPDA, Athalye et al. 2018)."""
     return lambda x: x + (part(x) - x).detach()

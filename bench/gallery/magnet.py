@@ -20,7 +20,7 @@ _IMAGES = 8000
 
 
 def autoencoder() -> nn.Module:
-    """Images `[B, 1, 28, 28]` to themselves, through a quarter of the places; ReLU learns sooner than their sigmoids."""
+    """Images `[B, 1, 28, 28]` to themselves, through a quarter of the places; ReLU learns sooner than sigmoids."""
     return nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
         nn.ReLU(),

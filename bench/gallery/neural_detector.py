@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery.attack import LEAST, UNDEFENDED, ascend, unseen
+from gallery.attack import LEAST, UNDEFENDED, ascend, both
 from gallery.defence import Aim, Defence, Ground
 from gallery.network import network, train
 
@@ -81,5 +81,5 @@ DEFENCE = Defence(
     build=NeuralDetector,
     fit=fit,
     authors=UNDEFENDED,
-    by_hand=Aim("joint loss", lambda defended, _: unseen(defended), steps=100, restarts=2, oblivious=False),
+    by_hand=Aim("joint loss", lambda defended, _: both(defended), steps=100, restarts=3, fine=0.05, oblivious=False),
 )

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery.attack import UNDEFENDED, margins
-from gallery.defence import Aim, Defence, Ground
+from gallery.attack import UNDEFENDED, margin
+from gallery.defence import Aim, Defence, Ground, Loss
 from gallery.network import network, train
 
 MEMBERS = 5
@@ -57,9 +57,9 @@ def fit(module: nn.Module, ground: Ground) -> None:
         train(member, ground.x[:_IMAGES], ground.y[:_IMAGES], epochs=3, seed=seed)
 
 
-def _together(module: nn.Module, x: Tensor) -> Tensor:
-    """Mean of the members' log-probabilities."""
-    return torch.stack([member(x).log_softmax(dim=1) for member in module.members]).mean(dim=0)
+def _each(module: nn.Module) -> Loss:
+    """The members' margins, none counted beyond 1, so that those still right are worked on."""
+    return lambda x, y: torch.stack([margin(member(x), y).clamp(max=1.0) for member in module.members]).mean(dim=0)
 
 
 DEFENCE = Defence(
@@ -69,10 +69,11 @@ DEFENCE = Defence(
     fit=fit,
     authors=UNDEFENDED,
     by_hand=Aim(
-        "the members' mean in the vote's stead",
-        lambda defended, _: margins(lambda x: _together(defended, x)),
+        "every member's margin in the vote's stead",
+        lambda defended, _: _each(defended),
         steps=60,
         restarts=2,
         oblivious=False,
     ),
+    radius=0.15,
 )

@@ -46,6 +46,7 @@ for step in guard_memory ledger detectors analysers work_factor; do
         .venv/bin/python bench/$step.py
     fi
 done
+.venv/bin/python bench/gallery.py  # skips by itself what is done
 $bin/python bench/results.py docs/results.md
 
 # Tests too long for `make test`; 5 means that there are none.

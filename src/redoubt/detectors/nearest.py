@@ -48,7 +48,7 @@ class Nearest:
         Returns:
             Cosine similarities, float32 `[B, k]`, and indices of the points, int64 `[B, k]`, in no order.
         """
-        found = [self._some(part, k) for part in queries.split(_AT_ONCE)]
+        found = [self._some(part, k) for part in queries.split(_AT_ONCE)]  # type: ignore[no-untyped-call]
         return torch.cat([similar for similar, _ in found]), torch.cat([where for _, where in found])
 
     def _some(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -140,7 +140,7 @@ def pixelate(images: Tensor, level: Tensor, _: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     shares = _graded(level, 1, (0.6, 0.5, 0.4, 0.3, 0.25)).flatten()
     drawn = images
-    for rows in (shares * height).round().long().clamp_min(1).unique().tolist():
+    for rows in (shares * height).round().long().clamp_min(1).unique().tolist():  # type: ignore[no-untyped-call]
         mine = ((shares * height).round().long().clamp_min(1) == rows).nonzero().squeeze(1)
         small = F.interpolate(images[mine], size=(rows, max(round(rows * width / height), 1)), mode="area")
         drawn = drawn.index_copy(0, mine, F.interpolate(small, size=(height, width), mode="nearest-exact"))
@@ -200,7 +200,7 @@ def _field(kind: _Field, shape: tuple[int, ...], pattern: int) -> Tensor:
 
 def _patterns(kind: _Field, images: Tensor, pattern: Tensor) -> Tensor:
     """Each image's own pattern, `[B, C, H, W]`: a number stands for the same one wherever it is asked for."""
-    numbers, which = pattern.unique(return_inverse=True)
+    numbers, which = pattern.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     fields = [_field(kind, tuple(images.shape[1:]), int(number)) for number in numbers]
     return torch.stack(fields).to(images)[which]
 

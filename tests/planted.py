@@ -116,6 +116,24 @@ class Snaps(Reader):
         return torch.where((distance > 0.05)[:, None], recalled, super().forward(x))
 
 
+class Refuses(Reader):
+    """Refuses whenever it is not very sure."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        top = logits.topk(2, dim=1).values
+        return logits, 2.0 - (top[:, 0] - top[:, 1])
+
+
+class Hashes(Reader):
+    """Adds to the logits what a hash of the input's last bits says."""
+
+    def forward(self, x):
+        bits = torch.frac(torch.sin(x.detach().double().flatten(1) * 1e5).sum(dim=1) * 1e3).float()
+        return super().forward(x.detach()) + 3 * torch.sin(bits[:, None] * 1e3 * torch.arange(1, 11))
+
+
+refuses, hashes = Refuses, Hashes
 reader, rounds, randomises, breaks = Reader, Rounds, Randomises, BreaksGradients
 misleads, anywhere, residue, snaps = Misleads, PointsAnywhere, RoundsWithResidue, Snaps
 saturates, not_a_number = Saturates, NotANumber

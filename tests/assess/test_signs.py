@@ -7,13 +7,13 @@ import pytest
 
 from digits import QUICK
 from redoubt.assess import assess
-from redoubt.attacks.evasion import EvasionAttack
+from redoubt.attacks.evasion import PGD, Adaptive, EvasionAttack
 from redoubt.policy import read_policy
 from redoubt.records import Access, SignName, Verdict
 
 
-def judged(policy, tmp_path, model, suite=QUICK, requirements=None):
-    file = policy(model) if requirements is None else policy(model, requirements)
+def judged(policy, tmp_path, model, suite=QUICK, requirements=None, take=80):
+    file = policy(model, take=take) if requirements is None else policy(model, requirements, take=take)
     (requirement,) = assess(file, tmp_path / "evidence", suite=suite).requirements
     return requirement
 
@@ -140,3 +140,50 @@ def test_an_answer_that_is_no_number_is_a_wrong_answer(policy, tmp_path):
     assert found.verdict == Verdict.VIOLATED
     assert found.measures[0].successes == 0
     assert {example.perturbed for example in found.examples if example.clean == example.label} == {-1}
+
+
+SEARCHING = (*QUICK[:2], Adaptive(passes=900), *QUICK[2:])
+
+
+@pytest.mark.parametrize("model", ["rounds", "misleads"])
+def test_what_the_search_mends_raises_no_sign_of_masked_gradients(policy, tmp_path, model):
+    """The verdict follows from what it fooled, in a set where the plain reader withstands."""
+    wanted = requirement("{norm: linf, radius: 0.04}", 0.2)
+    found = judged(policy, tmp_path, model, suite=SEARCHING, requirements=wanted, take=30)
+    masked = {SignName.VANISHING_GRADIENTS, SignName.GRADIENT_MISLEADS, SignName.LOSS_DOES_NOT_GROW}
+    assert not masked & {sign.name for sign in found.signs}
+    (note,) = found.found
+    assert note.mended
+    assert note.parts
+    assert note.played
+
+
+def test_a_random_model_can_be_decided(policy, tmp_path):
+    wanted = requirement("{norm: linf, radius: 0.3}", 0.6)
+    found = judged(policy, tmp_path, "randomises", suite=SEARCHING, requirements=wanted, take=30)
+    assert found.verdict == Verdict.VIOLATED
+    assert found.found[0].parts[0].flaw == "random"
+
+
+@pytest.mark.parametrize("suite", [QUICK[:2], SEARCHING])
+def test_a_detector_that_nobody_attacked_leaves_the_verdict_open(policy, tmp_path, suite):
+    found = judged(
+        policy, tmp_path, "refuses", suite=suite, requirements=requirement("{norm: linf, radius: 0.1}", 0.05)
+    )
+    raised = SignName.DETECTOR_NOT_ATTACKED in {sign.name for sign in found.signs}
+    assert raised == (suite is not SEARCHING)
+    assert all(example.clean in (-1, example.label) or example.perturbed is None for example in found.examples)
+
+
+def test_a_climb_that_was_cut_off_has_not_converged(policy, tmp_path):
+    wanted = requirement("{norm: linf, radius: 0.1}", 0.2)
+    found = judged(policy, tmp_path, "reader", suite=(PGD(steps=8, step=0.01),), requirements=wanted)
+    assert SignName.NOT_CONVERGED in {sign.name for sign in found.signs}
+    assert found.verdict == Verdict.UNDECIDED
+
+
+def test_a_part_that_the_search_cannot_mend_is_named(policy, tmp_path):
+    """Its answer depends on the last bits of the input: no surrogate follows that."""
+    wanted = requirement("{norm: linf, radius: 0.04}", 0.05)
+    found = judged(policy, tmp_path, "hashes", suite=SEARCHING, requirements=wanted, take=30)
+    assert SignName.PART_NOT_MENDED in {sign.name for sign in found.signs}

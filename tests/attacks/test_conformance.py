@@ -11,6 +11,7 @@ from redoubt.attacks.evasion import (
     FMN,
     NES,
     PGD,
+    Adaptive,
     CarliniWagner,
     Cascade,
     DeepFool,
@@ -185,6 +186,15 @@ class TestDeepFoolL1(EvasionConformance):
 class TestCarliniWagner(EvasionConformance):
     attack = CarliniWagner()
     within = L2Ball(0.7, 0.0, 1.0)
+
+
+class TestAdaptive(EvasionConformance):
+    attack = Adaptive(passes=300)
+
+
+class TestAdaptiveL2(EvasionConformance):
+    attack = Adaptive(passes=300)
+    within = L2Ball(1.5, 0.0, 1.0)
 
 
 class TestSquare(EvasionConformance):

@@ -98,6 +98,7 @@ def conclude_requirement(
         reason=reason,
         measures=measures,
         outcomes=tuple(_outcome(bout, rounds) for bout in bouts),
+        found=tuple(note for done in rounds for note in done.result.meter.notes),
         signs=signs,
         curve=points,
         unbounded=unbounded,

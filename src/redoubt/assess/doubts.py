@@ -9,8 +9,10 @@ from torch import Generator, Tensor
 from redoubt.assess.system import System, repeatable, unstable
 from redoubt.attacks.evasion.losses import dlr
 from redoubt.models import Differentiable
+from redoubt.models.gradients import gradient_of
 from redoubt.perturb import L0Ball, L2Ball, NormBall, PerturbationSet
 
+MISLED_SHARE = 0.10  # of a few examples, where steps along the gradient seldom raise the loss
 _EXAMPLES, _TRIES, _STEP = 100, 8, 0.1
 _RISES = 5  # of the tries; a step along a true gradient rises nearly always, along a wrong one half the time
 
@@ -25,11 +27,18 @@ class Doubts:
             out of the adversary's reach, or the set is no norm ball.
         out_of_reach: why gradients could not be had though the adversary has the weights; None if they could, or
             if the set is covered without.
+        refuses: whether the model has a detector.
     """
 
     unstable: float
     misled: float | None
     out_of_reach: str | None
+    refuses: bool = False
+
+    @property
+    def blind(self) -> bool:
+        """Whether attacks by gradients as they are, that know of no detector, are not to be believed."""
+        return self.unstable > 0 or self.refuses or (self.misled or 0.0) >= MISLED_SHARE
 
 
 def doubts_of(system: System, within: PerturbationSet, rows: list[int], gradients: bool) -> Doubts:
@@ -53,7 +62,11 @@ def doubts_of(system: System, within: PerturbationSet, rows: list[int], gradient
         x, y = system.data.x[some].to(system.device), system.data.y[some].to(system.device)
         with repeatable(0):
             misled = max(misled_share(model, x, y, ball, Generator().manual_seed(0)) for ball in balls)
-    return Doubts(unstable(system), misled, out_of_reach)
+    refuses = False
+    if isinstance(model, Differentiable) and gradients:
+        with torch.no_grad(), repeatable(0):
+            refuses = model.scored(system.data.x[:2].to(system.device)).suspicion is not None
+    return Doubts(unstable(system), misled, out_of_reach, refuses)
 
 
 def _smooth(ball: NormBall) -> NormBall:
@@ -80,7 +93,7 @@ def misled_share(model: Differentiable, x: Tensor, y: Tensor, ball: NormBall, rn
     for _ in range(_TRIES):
         point = ball.sample(x, rng).requires_grad_()
         before = dlr(model.logits(point), y)
-        (gradient,) = torch.autograd.grad(before.sum(), point)
+        gradient = gradient_of(before.sum(), point)
         with torch.no_grad():
             after = dlr(model.logits(ball.ascend(x, point.detach(), gradient.nan_to_num(), _STEP)), y)
         rises += (after > before).cpu()

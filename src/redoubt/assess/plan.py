@@ -12,7 +12,7 @@ from redoubt.assess.doubts import Doubts, doubts_of
 from redoubt.assess.suite import Bout, choose, nearest_for, probes_for
 from redoubt.assess.system import System
 from redoubt.assess.task import Purpose
-from redoubt.attacks.evasion import EvasionAttack
+from redoubt.attacks.evasion import Adaptive, EvasionAttack
 from redoubt.perturb import NormBall, PerturbationSet, build_set
 from redoubt.policy import PolicyFile
 from redoubt.records import Access, PolicyError, Requirement
@@ -80,14 +80,15 @@ def make_plan(
     sets = tuple((scale, within.scaled(scale)) for scale in CURVE_SCALES)
     # Who searches by queries alone may fail in a large set for want of queries, which says nothing of gradients.
     everything = within.everything() if access >= Access.GRADIENTS else None
-    for part in [part for _, part in sets] + ([everything] if everything else []):
-        chains += chains_of("curve", probes_for(part, access), curve_right)
     for member in within.members:
         attack = nearest_for(member, access)
         if attack and isinstance(member, NormBall):
             whole = member.whole(system.model.face.shape)
             chains += chains_of("nearest", (Bout(attack, whole),), curve_right)
     doubts = doubts_of(system, within, curve_right, adversary.access >= Access.GRADIENTS)
+    doubtful = doubts.blind and any(bout.attack.name == Adaptive.name for bout in bouts)
+    for part in [part for _, part in sets] + ([everything] if everything else []):
+        chains += chains_of("curve", probes_for(part, access, doubtful=doubtful), curve_right)
     return Plan(requirement, within, bouts, tuple(right), curve_rows, sets, everything, chains, doubts)
 
 

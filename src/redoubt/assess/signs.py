@@ -12,19 +12,21 @@ import torch
 from torch import Tensor
 
 from redoubt.assess.chains import Done
-from redoubt.assess.doubts import Doubts
+from redoubt.assess.doubts import MISLED_SHARE, Doubts
 from redoubt.perturb import NormBall, PerturbationSet
-from redoubt.records import Access, Measured, Sign, SignName
+from redoubt.records import Access, Found, Measured, Sign, SignName
 
 VANISHED_SHARE = 0.05  # of the standing examples, whose gradient was zero in most steps of every gradient strategy
 NAN_SHARE = 0.05  # of the attacked examples, whose gradient was not finite at least once
 FLAT_SHARE = 0.10  # of the standing examples, whose loss never rose in any gradient strategy
 FLAT_GROWTH = 1e-4  # relative growth of a loss that counts as none
-MISLED_SHARE = 0.10  # of a few examples, where steps along the gradient seldom raise the loss
 BLACK_BOX_SHARE = 0.01  # of the examples attacked with gradients, fooled afterwards without
 UNBOUNDED_SHARE = 0.10  # of all examples, still standing when every input is allowed
 NOT_MONOTONE = 0.03  # by how much robust accuracy may rise with the radius by chance
 PROBE_SHARE = 0.02  # of the examples of the curve, fooled by the quick probe in the set itself but not in the game
+RISING_SHARE = 0.5  # of the standing examples, whose loss was still rising when every gradient strategy ended
+LATE = 0.1  # of a strategy's steps: the last, in which a loss that has converged does not rise any more
+REFUSED_SHARE = 0.05  # of the standing examples, refused on the way
 FEW = 3  # examples: fewer are chance, whatever their share
 
 
@@ -61,19 +63,97 @@ class Trials:
 
 
 def find_signs(trials: Trials, doubts: Doubts) -> tuple[Sign, ...]:
-    """All signs that these trials, and the doubts about the model, raise."""
+    """All signs that these trials, and the doubts about the model, raise.
+
+    What the adaptive search mended raises no sign: it found the randomness, or the part whose gradient misleads, played
+    on all that still stand with gradients composed around it, and saw that steps along those pay.
+    """
+    mended = _mended(trials.rounds, trials.robust)
     found = [
-        _unstable(doubts.unstable),
-        _misled(doubts.misled),
+        None if mended else _unstable(doubts.unstable),
+        None if mended else _misled(doubts.misled),
+        _not_mended(trials.rounds, trials.robust),
+        None if mended else _detector(trials.rounds, trials.robust),
+        _rising(trials.rounds, trials.robust),
         _out_of_reach(doubts.out_of_reach),
         _broken((*trials.rounds, *trials.probes)),
         _not_played(trials),
-        *_gradients(trials.rounds, trials.robust),
+        *(
+            sign
+            for sign in _gradients(trials.rounds, trials.robust)
+            if sign and not (mended and sign.name in _MENDABLE)
+        ),
         _black_box(trials.rounds),
         _probe_beats_game(trials),
         _radius(trials.curve, trials.unbounded),
     ]
     return tuple(sign for sign in found if sign is not None)
+
+
+_MENDABLE = (SignName.NAN_GRADIENTS, SignName.VANISHING_GRADIENTS, SignName.LOSS_DOES_NOT_GROW)
+
+
+def _adaptive(rounds: Sequence[Done]) -> list[tuple[Found, Tensor]]:
+    """What adaptive strategies noted, and the rows that they played on."""
+    return [(note, torch.tensor(done.task.rows)) for done in rounds for note in done.result.meter.notes]
+
+
+def _mended(rounds: Sequence[Done], robust: Tensor) -> bool:
+    """Whether all that still stand were attacked by gradients that a search had composed, and that pay."""
+    covered = torch.zeros(len(robust), dtype=torch.bool)
+    for note, rows in _adaptive(rounds):
+        covered[rows] |= bool(note.parts) and note.mended
+    return bool((covered | ~robust).all()) and bool(covered.any())
+
+
+def _not_mended(rounds: Sequence[Done], robust: Tensor) -> Sign | None:
+    open_parts: dict[str, int] = {}
+    for note, rows in _adaptive(rounds):
+        if not note.mended and bool(robust[rows].any()):
+            for part in note.parts:
+                open_parts[f"{part.part} ({part.flaw})"] = 0
+    if not open_parts:
+        return None
+    return Sign(
+        name=SignName.PART_NOT_MENDED,
+        explanation=f"The adaptive search found {', '.join(open_parts)}, and no way around: steps along the best "
+        "gradients that it composed do not pay.",
+    )
+
+
+def _detector(rounds: Sequence[Done], robust: Tensor) -> Sign | None:
+    """Examples that stand because they were refused, by strategies that do not try to be answered."""
+    refused = torch.zeros(len(robust), dtype=torch.bool)
+    for done in rounds:
+        refused[torch.tensor(done.task.rows)] |= done.result.meter.refusals > 0
+    count, standing = int((refused & robust).sum()), int(robust.sum())
+    if count < max(FEW, REFUSED_SHARE * standing):
+        return None
+    return Sign(
+        name=SignName.DETECTOR_NOT_ATTACKED,
+        explanation=f"{count} of the {standing} examples that still stand were refused on the way, and no strategy "
+        "that attacks classifier and detector together could be believed.",
+    )
+
+
+def _rising(rounds: Sequence[Done], robust: Tensor) -> Sign | None:
+    """Indicator 4 of Pintor et al. 2022, incomplete optimisation: the climb was cut off before it had ended."""
+    climbed, ended = (torch.zeros(len(robust), dtype=torch.bool) for _ in range(2))
+    for done in rounds:
+        if done.task.attack.needs < Access.GRADIENTS:
+            continue
+        meter, rows = done.result.meter, torch.tensor(done.task.rows)
+        climbed[rows] |= meter.steps > 0
+        ended[rows] |= (meter.steps > 0) & (meter.last_rise <= (1 - LATE) * meter.steps)
+    climbed &= robust
+    rising, standing = int((climbed & ~ended).sum()), int(climbed.sum())
+    if rising < max(FEW, RISING_SHARE * standing):
+        return None
+    return Sign(
+        name=SignName.NOT_CONVERGED,
+        explanation=f"On {rising} of the {standing} examples that still stand, the loss was still rising when every "
+        "gradient strategy ended: more steps would have found more.",
+    )
 
 
 def _misled(share: float | None) -> Sign | None:
@@ -159,8 +239,8 @@ def _gradients(rounds: Sequence[Done], robust: Tensor) -> list[Sign | None]:
     usable, grew = torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
     for done in rounds:
         meter, rows = done.result.meter, torch.tensor(done.task.rows)
-        if done.task.attack.needs < Access.GRADIENTS:
-            continue
+        if done.task.attack.needs < Access.GRADIENTS or not all(note.mended for note in meter.notes):
+            continue  # gradients that were composed, and do not pay, are no sign of health
         stepped = meter.steps > 0
         attacked[rows] |= stepped
         seen[rows] |= stepped & ~done.result.fooled

@@ -8,6 +8,7 @@ from redoubt.attacks.evasion import (
     FMN,
     NES,
     PGD,
+    Adaptive,
     CarliniWagner,
     Cascade,
     DeepFool,
@@ -45,6 +46,7 @@ STANDARD: tuple[EvasionAttack, ...] = (
     APGD("ce"),
     TargetedAPGD(),
     APGD("dlr"),
+    Adaptive(),
     PGD(restarts=5),
     FMN(),
     DeepFool(),
@@ -109,9 +111,15 @@ def _unnamed(suite: Sequence[EvasionAttack], follows: bool) -> list[EvasionAttac
     return [_BRIEFLY.get(attack, attack) for attack in played] if follows else played
 
 
-def probes_for(within: PerturbationSet, access: Access) -> tuple[Bout, ...]:
-    """The quick strategies for the curve over radii: for each member, what finds most at few passes."""
-    return tuple(Bout(attack, member) for member in within.members for attack in _probes(member, access))
+def probes_for(within: PerturbationSet, access: Access, *, doubtful: bool = False) -> tuple[Bout, ...]:
+    """The quick strategies for the curve over radii: for each member, what finds most at few passes.
+
+    Args:
+        within: the set.
+        access: what the adversary may see.
+        doubtful: whether gradients as they are would be blind: then the search for others is played.
+    """
+    return tuple(Bout(attack, member) for member in within.members for attack in _probes(member, access, doubtful))
 
 
 def nearest_for(member: PerturbationSet, access: Access) -> EvasionAttack | None:
@@ -121,11 +129,13 @@ def nearest_for(member: PerturbationSet, access: Access) -> EvasionAttack | None
     return FMN(nearest=True)
 
 
-def _probes(member: PerturbationSet, access: Access) -> tuple[EvasionAttack, ...]:
+def _probes(member: PerturbationSet, access: Access, doubtful: bool) -> tuple[EvasionAttack, ...]:
     if isinstance(member, Table):
         return (FeatureSearch(queries=600, pairs=400),)
     if access >= Access.GRADIENTS and member.vote.draws > 1:
         return (PatchEOT(steps=15, draws=2, restarts=1),)
+    if access >= Access.GRADIENTS and doubtful and isinstance(member, NormBall):
+        return (Adaptive(passes=400),)
     if access >= Access.GRADIENTS and not member.has_grid:
         # Both losses: cross-entropy is flat on saturated logits, DLR far from the border between classes.
         return APGD("ce", steps=20), APGD("dlr", steps=20)

@@ -13,11 +13,11 @@ from redoubt.attacks.evasion import EvasionAttack
 from redoubt.games import play_round
 from redoubt.models.meter import Meter
 from redoubt.perturb import PerturbationSet
-from redoubt.records import Access, Budget, StorageError, digest
+from redoubt.records import Access, Budget, Found, StorageError, digest
 
 Purpose: TypeAlias = Literal["game", "curve", "nearest"]
 
-_METER = tuple(field.name for field in fields(Meter))
+_METER = tuple(field.name for field in fields(Meter) if field.name != "notes")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class Result:
         """As a safetensors file."""
         tensors = {name: getattr(self.meter, name) for name in _METER}
         tensors |= {"fooled": self.fooled, "answers": self.answers, "size": self.size, "perturbed": self.perturbed}
-        metadata = {"broke": json.dumps(self.broke)}
+        notes = [note.model_dump(mode="json") for note in self.meter.notes]
+        metadata = {"broke": json.dumps(self.broke), "notes": json.dumps(notes)}
         content: bytes = safetensors.torch.save({k: v.contiguous().cpu() for k, v in tensors.items()}, metadata)
         return content
 
@@ -114,7 +115,8 @@ class Result:
             tensors = safetensors.torch.load(raw)
             header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
             broke = json.loads(header["__metadata__"]["broke"])
-            meter = Meter(**{name: tensors[name] for name in _METER})
+            notes = [Found.model_validate(note) for note in json.loads(header["__metadata__"]["notes"])]
+            meter = Meter(**{name: tensors[name] for name in _METER}, notes=notes)
             return cls(tensors["fooled"], tensors["answers"], tensors["size"], tensors["perturbed"], meter, broke)
         except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
             raise StorageError(f"not a task result: {error}") from None

@@ -6,6 +6,8 @@ The plan of one round:
 2. the proposal is projected into the set, and drawn                  (judge)
 3. the model is asked again, outside the meter                        (judge)
 4. an input is fooled if the answer is wrong and was not refused      (judge)
+5. a model that answers otherwise when asked again is asked often:
+   an input is fooled if most answers are wrong beyond chance         (judge)
 
 Where the set leaves something to chance, 2 and 3 are done for each of the outcomes that its `vote` asks for, drawn with
 randomness that the strategy never had; an input is fooled if enough of them are.
@@ -19,11 +21,13 @@ from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.models.base import Model
+from redoubt.models.examine import same
 from redoubt.models.meter import Meter, Metered
 from redoubt.perturb.base import PerturbationSet
 from redoubt.records import Access, Budget, Fault
 
 NATURE = 0x6E6174757265  # any constant that keeps the judge's randomness apart from the strategy's
+ASKED, WRONG = 20, 15  # of a random model: one that is right half of the time is wrong so often with probability 2 %
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def play_round(
     point, broke = propose(handle, attack, x, y, within, budget, rng)
     votes, answers, perturbed = ask(model, x, y, within, point, nature)
     fooled = (votes >= within.vote.needed(within.vote.draws)) & within.contains(x, point)
+    if within.vote.draws == 1 and fooled.any():
+        fooled[fooled.clone()] = still_fooled(model, perturbed[fooled], y[fooled])
     return Round(fooled, answers, perturbed, within.size(x, point), handle.meter, broke)
 
 
@@ -100,6 +106,26 @@ def ask(
         perturbed = torch.where(first.view(-1, *[1] * (x.dim() - 1)), drawn, perturbed)
         votes += wrong
     return votes, answers, perturbed
+
+
+def still_fooled(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    """Step 5: whether inputs that were answered wrongly once are so for good.
+
+    Asks twice; and where any two answers differ, until each was asked `ASKED` times, of which `WRONG` must be wrong.
+
+    Args:
+        model: the system.
+        x: perturbed inputs `[B, *shape]`.
+        y: labels `[B]`.
+
+    Returns:
+        Bool `[B]`.
+    """
+    first, again = model.query(x), model.query(x)
+    if same(first, again).all():
+        return (first.labels != y) & ~first.refused
+    answers = [first, again, *(model.query(x) for _ in range(ASKED - 2))]
+    return torch.stack([(one.labels != y) & ~one.refused for one in answers]).sum(dim=0) >= WRONG
 
 
 def propose(

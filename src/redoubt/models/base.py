@@ -5,12 +5,14 @@ behind the face, so perturbation sets and attacks never hear of it.
 """
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from redoubt.models.sites import Site
 from redoubt.records import Access, ModelError
 
 
@@ -53,6 +55,12 @@ class Answer:
     refused: Tensor
     reasons: dict[int, str] = field(default_factory=dict)
     asked: Tensor | None = None
+
+    def only(self, rows: Tensor) -> "Answer":
+        """Of some rows, bool `[B]`; reasons are left out."""
+        scores = None if self.scores is None else self.scores[rows]
+        asked = None if self.asked is None else self.asked[rows]
+        return Answer(self.labels[rows], scores, self.refused[rows], {}, asked)
 
     def to(self, x: Tensor) -> Tensor:
         """The inputs that this answers: `x`, or what was asked in its stead."""
@@ -113,11 +121,13 @@ class Model(abc.ABC):
 class Scored(NamedTuple):
     """What a differentiable model computes for B inputs, under autograd.
 
-    logits `[B, K]`; suspicion `[B]`, None where the model has no detector: an input is refused where it is above 0.
+    logits `[B, K]`; suspicion `[B]`, None where the model has no detector: an input is refused where it is above 0;
+    seen: tensors inside the model, where they were asked for.
     """
 
     logits: Tensor
     suspicion: Tensor | None = None
+    seen: Mapping[Site, Tensor] = {}
 
     @property
     def refused(self) -> Tensor:
@@ -136,6 +146,11 @@ class Differentiable(Model):
     """A model with gradients: `logits` runs under autograd.  One with a detector says so in `scored` too."""
 
     access: ClassVar[Access] = Access.GRADIENTS
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The torch module whose parts can be looked into, if there is one."""
+        return None
 
     @abc.abstractmethod
     def logits(self, x: Tensor) -> Tensor:

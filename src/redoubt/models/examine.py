@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from redoubt.models.base import Model
+from redoubt.models.base import Answer, Model
 from redoubt.models.locate import Locate, placed
 from redoubt.records import Access, ModelError
 
@@ -49,13 +49,17 @@ def unstable_share(model: Model, x: Tensor) -> float:
 
     0.0 for an empty batch.  Costs two queries of the batch.
     """
-    first, second = model.query(x), model.query(x)
+    return float((~same(model.query(x), model.query(x))).float().mean()) if len(x) else 0.0
+
+
+def same(first: Answer, second: Answer) -> Tensor:
+    """Whether two answers to one batch agree, bool `[B]`: see `unstable_share`."""
     differs = first.labels != second.labels
-    if first.scores is not None and second.scores is not None and len(x):
+    if first.scores is not None and second.scores is not None and len(differs):
         size = torch.maximum(first.scores.abs(), second.scores.abs()).amax(dim=1, keepdim=True)
         close = ((first.scores - second.scores).abs() <= _SAME * size) | (first.scores == second.scores)
         differs = differs | (~close.all(dim=1) & ~(first.refused & second.refused))
-    return float(differs.float().mean()) if len(x) else 0.0
+    return ~differs
 
 
 def _refuse_not_finite(scores: Tensor) -> None:

@@ -2,15 +2,20 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from redoubt.models.base import Answer, Differentiable, Face, Model, Scored
-from redoubt.records import Access, Budget, Fault, Work
+from redoubt.models.gradients import gradient_of
+from redoubt.models.rewire import Bridge, Rewired, Trace, trace
+from redoubt.models.sites import Edit, Site
+from redoubt.records import Access, Budget, Fault, Found, Work
+
+_RISE = 0.01  # of what a loss has risen: less is no rise
 
 
 class AccessDenied(Fault):
@@ -48,7 +53,9 @@ class Meter:
     """What was spent on, and seen of, each of N examples.  All tensors are `[N]`, on the CPU.
 
     `steps` counts gradient steps; `vanished` and `nan` those of them whose gradient was zero or not finite in every
-    coordinate or any; `first_loss` and `best_loss` are the objective at the first step and the best so far.
+    coordinate or any; `first_loss` and `best_loss` are the objective at the first step and the best so far;
+    `last_rise` is the step, from 1, that last raised the best by more than a hundredth of all it had risen.
+    `notes` are what a strategy has to say of the model, for the evidence.
     """
 
     forwards: Tensor
@@ -60,12 +67,14 @@ class Meter:
     nan: Tensor
     first_loss: Tensor
     best_loss: Tensor
+    last_rise: Tensor
+    notes: list[Found] = field(default_factory=list)
 
     @classmethod
     def of(cls, size: int) -> "Meter":
         """A meter at zero for `size` examples."""
-        counts = [torch.zeros(size, dtype=torch.int64) for _ in range(7)]
-        forwards, backwards, queries, refusals, steps, vanished, nan = counts
+        counts = [torch.zeros(size, dtype=torch.int64) for _ in range(8)]
+        forwards, backwards, queries, refusals, steps, vanished, nan, last_rise = counts
         return cls(
             forwards,
             backwards,
@@ -76,6 +85,7 @@ class Meter:
             nan,
             first_loss=torch.full((size,), torch.nan),
             best_loss=torch.full((size,), -torch.inf),
+            last_rise=last_rise,
         )
 
     @property
@@ -172,9 +182,42 @@ class Metered:
         with torch.enable_grad():
             scored = model.scored(leaf if render is None else render(leaf))
             loss = objective(scored.logits) if joint is None else joint(scored)
-            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+            gradient = gradient_of(loss.sum(), leaf)
         suspicion = None if scored.suspicion is None else scored.suspicion.detach()
+        if suspicion is not None:
+            self._add(self.meter.refusals, scored.refused.cpu().long())
         return self._observe(Slope(loss.detach(), gradient, scored.logits.detach(), suspicion))
+
+    def rewired(self, bridges: Sequence[Bridge], watch: Sequence[Site] = ()) -> "Metered":
+        """The same handle on the same examples, its gradients going over bridges; answers stay the model's own.
+
+        Args:
+            bridges: see `Bridge`.
+            watch: tensors inside the model that `scored` shows.
+        """
+        part = copy.copy(self)
+        part._model = Rewired(self._differentiable(), bridges, watch)
+        return part
+
+    def trace(self, x: Tensor, edits: Mapping[Site, Edit] | None = None, seed: int | None = None) -> Trace:
+        """A forward pass laid open, with a graph if autograd is enabled.
+
+        Billed as one forward pass, and one backward pass with a graph: gradients from each site to the next add up to
+        one.
+
+        Args:
+            x: inputs `[B, *face.shape]`.
+            edits: tensors to exchange on the way.
+            seed: of the model's own randomness in this pass.
+        """
+        model = self._differentiable()
+        self._bill(x, forwards=1, backwards=int(torch.is_grad_enabled()))
+        return trace(model, x, edits or {}, seed)
+
+    @property
+    def spent(self) -> int:
+        """The most passes billed to any of its examples so far."""
+        return int(self.meter.passes[self._rows].max()) if len(self) else 0
 
     # ── book-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,7 +265,10 @@ class Metered:
         first = meter.first_loss[rows]
         if first.isnan().any():
             meter.first_loss[rows] = torch.where(first.isnan(), loss, first)
-        meter.best_loss[rows] = torch.fmax(meter.best_loss[rows], loss)
+        best = meter.best_loss[rows]
+        rose = loss - best > _RISE * (best - meter.first_loss[rows])
+        meter.last_rise[rows] = torch.where(rose, meter.steps[rows], meter.last_rise[rows])
+        meter.best_loss[rows] = torch.fmax(best, loss)
         if len(size) and float(size.amin()) > 0 and float(size.amax()) < torch.inf:  # NaN fails both
             return slope
         self._add(meter.vanished, (size == 0).long())

@@ -48,7 +48,7 @@ class TorchModel(Differentiable):
         device: str = "cpu",
     ) -> None:
         super().__init__(face)
-        self.module = module.to(device)
+        self._module = module.to(device)
         self._adapter = Adapter(face, mean, std, outputs, device)
         self._dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         self._factory_module = type(module).__module__
@@ -79,6 +79,11 @@ class TorchModel(Differentiable):
         )
         model._factory_module = module_name
         return model
+
+    @property
+    def module(self) -> nn.Module:
+        """The module, which whoever trains it may change."""
+        return self._module
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""

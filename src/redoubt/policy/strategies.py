@@ -46,6 +46,7 @@ _NEEDS: dict[StrategyName, Access] = {
     "sigma-zero": Access.GRADIENTS,
     "deepfool": Access.GRADIENTS,
     "carlini-wagner": Access.GRADIENTS,
+    "adaptive": Access.GRADIENTS,
 }
 _NORMS: dict[StrategyName, tuple[Norm, ...]] = {
     "square": (Norm.LINF, Norm.L2),

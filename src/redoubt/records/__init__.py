@@ -14,12 +14,14 @@ from redoubt.records.errors import (
     StorageError,
 )
 from redoubt.records.evidence import (
+    BrokenPart,
     CurvePoint,
     Digests,
     Distances,
     Evidence,
     ExampleResult,
     FeatureMove,
+    Found,
     Interval,
     InvarianceCheck,
     Measured,
@@ -28,6 +30,7 @@ from redoubt.records.evidence import (
     Sign,
     SignName,
     StrategyOutcome,
+    Tried,
     Verdict,
 )
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
@@ -61,6 +64,7 @@ __all__ = [
     "Action",
     "Adversary",
     "Bound",
+    "BrokenPart",
     "Budget",
     "CurvePoint",
     "DataError",
@@ -74,6 +78,7 @@ __all__ = [
     "Fault",
     "FeatureMove",
     "Finding",
+    "Found",
     "Guard",
     "HardenRecipe",
     "InputFace",
@@ -101,6 +106,7 @@ __all__ = [
     "StorageError",
     "StrategyOutcome",
     "Tier",
+    "Tried",
     "Verdict",
     "Within",
     "WithinAnyOf",

@@ -75,6 +75,9 @@ class SignName(enum.StrEnum):
     PROBE_BEATS_GAME = "probe-beats-game"
     NOT_PLAYED = "not-played"
     GRADIENTS_OUT_OF_REACH = "gradients-out-of-reach"
+    NOT_CONVERGED = "not-converged"
+    DETECTOR_NOT_ATTACKED = "detector-not-attacked"
+    PART_NOT_MENDED = "part-not-mended"
 
 
 class Sign(Record):
@@ -82,6 +85,33 @@ class Sign(Record):
 
     name: SignName
     explanation: str = Field(description="One plain sentence with the figures that raised it.")
+
+
+class BrokenPart(Record):
+    """A part of the model that a search found to break gradients, to draw at random, or to refuse."""
+
+    part: str = Field(description="Its name in the model, or the tensors that it lies between.")
+    flaw: str
+
+
+class Tried(Record):
+    """One candidate of a search, and how far it came."""
+
+    what: str = Field(description="Ways around broken parts, samples per gradient, and objective.")
+    attacked: Count
+    fooled: Count
+    shortfall: float = Field(description="Mean distance from fooling, in usual margins of the model; 0 is fooled.")
+
+
+class Found(Record):
+    """What an adaptive search found out about a model, and composed."""
+
+    strategy: str
+    parts: tuple[BrokenPart, ...]
+    scored: tuple[Tried, ...] = Field(description="Candidates, on a few examples.")
+    played: tuple[Tried, ...] = Field(description="The best of them, on all examples still standing.")
+    mended: bool = Field(description="Steps along the gradients it composed bring the model's own answer nearer.")
+    samples: Count = Field(default=1, description="Gradients averaged in a step, by their variance.")
 
 
 class StrategyOutcome(Record):
@@ -209,6 +239,7 @@ class RequirementEvidence(Record):
     reason: str = Field(description="Plain sentences: why this verdict.")
     measures: tuple[Measured, ...]
     outcomes: tuple[StrategyOutcome, ...]
+    found: tuple[Found, ...] = Field(default=(), description="What adaptive strategies found, batch by batch.")
     signs: tuple[Sign, ...]
     curve: tuple[CurvePoint, ...]
     unbounded: Measured | None = Field(

@@ -465,6 +465,7 @@ StrategyName = Literal[
     "apgd-ce",
     "apgd-dlr",
     "apgd-t",
+    "adaptive",
     "square",
     "nes",
     "rays",

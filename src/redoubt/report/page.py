@@ -9,6 +9,7 @@ from redoubt.records import FeatureMove, RequirementEvidence, Verdict
 from redoubt.report import charts, words
 from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, picture, triptych
 from redoubt.report.read import Folder, Neighbours, Pair
+from redoubt.report.search import Search, search_section
 
 ORDER = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.WITHSTOOD)
 
@@ -53,6 +54,7 @@ class _Section:
     guard: str | None
     headline: str
     wrong_before: int
+    found: Search | None
     fooled: int
     seconds: list[str]
     elapsed: float
@@ -121,6 +123,7 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
         guard=charts.guard_chart(requirement.guarded, f"{anchor}-guard") if requirement.guarded else None,
         headline=words.work_factor(requirement.guarded) if requirement.guarded else "",
         wrong_before=words.wrong_before(requirement.examples),
+        found=search_section(requirement.found),
         fooled=sum(example.perturbed is not None for example in requirement.examples),
         seconds=_seconds(times, requirement),
         elapsed=sum(times.get(strategy, 0.0) for strategy in {o.strategy for o in requirement.outcomes}),

@@ -278,14 +278,19 @@ SIGN_REMEDY = {
     "and the preprocessing, and give the adversary more passes.",
     SignName.LOSS_DOES_NOT_GROW: "The attack did not climb: give it more passes and restarts, and check that the "
     "outputs are declared as what they are (logits or probabilities).",
-    SignName.UNSTABLE_OUTPUTS: "Switch off dropout and other randomness (evaluation mode, fixed seeds), or assess "
-    "the average over it: one lucky answer is not robustness.",
+    SignName.UNSTABLE_OUTPUTS: "Leave `strategies` out of the requirement, so that the adaptive search averages over "
+    "the randomness; or switch it off (evaluation mode, fixed seeds).",
     SignName.BROKEN_STRATEGY: "Mend what the strategy's message names, or choose strategies that fit this model, and "
     "assess again.",
     SignName.GRADIENT_MISLEADS: "Look for a backward pass of its own, for noise or for rounding in the model, and "
     "assess the model without that part too.",
     SignName.PROBE_BEATS_GAME: "Leave `strategies` out of the requirement, or give the adversary more passes.",
     SignName.NOT_PLAYED: "Give the adversary a budget that buys some steps of a strategy in every part of the set.",
+    SignName.NOT_CONVERGED: "Give the adversary more passes: an attack that was cut off says little.",
+    SignName.DETECTOR_NOT_ATTACKED: "Leave `strategies` out of the requirement, so that the adaptive search attacks "
+    "the detector together with the classifier; or give the adversary more passes.",
+    SignName.PART_NOT_MENDED: "Assess the model without that part too, give the adversary more passes, or write a "
+    "strategy that knows the part.",
     SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
     "only asks it.",
 }

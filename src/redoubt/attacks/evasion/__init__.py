@@ -1,5 +1,6 @@
 """Strategies for the evasion game, one file each."""
 
+from redoubt.attacks.evasion.adaptive import Adaptive
 from redoubt.attacks.evasion.apgd import APGD, TargetedAPGD
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.carlini_wagner import CarliniWagner
@@ -26,6 +27,7 @@ __all__ = [
     "FMN",
     "NES",
     "PGD",
+    "Adaptive",
     "CarliniWagner",
     "Cascade",
     "DeepFool",

@@ -107,8 +107,9 @@ def choose(
 
 
 def _unnamed(suite: Sequence[EvasionAttack], follows: bool) -> list[EvasionAttack]:
-    played = [attack for attack in suite if by_default(attack.name, follows)]
-    return [_BRIEFLY.get(attack, attack) for attack in played] if follows else played
+    beside = follows and any(isinstance(attack, Cascade) for attack in suite)
+    played = [attack for attack in suite if by_default(attack.name, beside)]
+    return [_BRIEFLY.get(attack, attack) for attack in played] if beside else played
 
 
 def probes_for(within: PerturbationSet, access: Access, *, doubtful: bool = False) -> tuple[Bout, ...]:

@@ -6,12 +6,19 @@ python bench/results.py docs/results.md
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import guard_results
+import results_black_box
+import results_gallery
+import results_invariance
+import results_minimum_norm
+import results_sets
+import results_suite
+import results_tables
 from common import read
 
 AIM_RATIO = 1.02
@@ -296,7 +303,26 @@ def evasion(_before: str) -> list[str]:
     return [machine(), *(text for section in sections for text in section)] if all(sections) else []
 
 
-PARTS = {"evasion": evasion, "guard": lambda before: guard_results.part(guard_machine(), before)}
+def alone(section: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """A section that is measured by itself, as a part of the page."""
+
+    def part(_before: str) -> list[str]:
+        return list(section())
+
+    return part
+
+
+PARTS = {
+    "evasion": evasion,
+    "suite": alone(results_suite.section),
+    "gallery": alone(results_gallery.section),
+    "minimum norm": alone(results_minimum_norm.section),
+    "black box": alone(results_black_box.section),
+    "sets": alone(results_sets.section),
+    "tables": alone(results_tables.section),
+    "invariance": alone(results_invariance.section),
+    "guard": lambda before: guard_results.part(guard_machine(), before),
+}
 
 
 def page(before: str) -> str:

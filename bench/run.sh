@@ -27,7 +27,9 @@ if ! [ "$stamp" -nt bench/requirements.txt ] || ! [ "$stamp" -nt bench/requireme
 fi
 
 $bin/python bench/mnist.py
-for step in peers reference cheaper; do
+$bin/python bench/zoo.py
+$bin/python bench/suite.py  # these two skip by themselves what is done
+for step in peers reference cheaper minimum_norm black_box sets tables invariance; do
     if ! [ -e .bench/out/$step.json ]; then
         $bin/python bench/$step.py
     fi

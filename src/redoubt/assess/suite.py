@@ -62,8 +62,8 @@ STANDARD: tuple[EvasionAttack, ...] = (
 # What is played in their stead beside `Cascade`, which makes random changes of its own: enough to tell whether what
 # needs no gradient finds more.
 _BRIEFLY: dict[EvasionAttack, EvasionAttack] = {
-    Square(): Square(queries=100),
-    RandomSearch(): RandomSearch(samples=20),
+    Square(): Square(queries=50),
+    RandomSearch(): RandomSearch(samples=5),
 }
 
 

@@ -133,7 +133,8 @@ class _Field:
         """Rows of those standing who can pay for more, the nearest to the border first; only the first share of them if
         `narrow`.
         """
-        rows = (self._stands & self._solvent(1)).nonzero().squeeze(1)
+        cheapest = 1 if isinstance(self._within, LinfBall | L2Ball) else 2  # a random change, or a slope
+        rows = (self._stands & self._solvent(cheapest)).nonzero().squeeze(1)
         rows = rows[self.best[rows].argsort(descending=True, stable=True)]
         return rows[: math.ceil(len(rows) * self._share)] if narrow else rows
 

@@ -78,7 +78,7 @@ def section() -> Iterable[str]:
         "hardened by `redoubt harden`; `trades`: TRADES, beta 3; `fast`: FGSM with a random start, the epoch of ten "
         "that PGD-20 finds strongest on images held out, a model whose gradients mislead in part; `fashion`: "
         "Fashion-MNIST; `l2`: PGD training in L2. The attack's constants were chosen on training images that were held "
-        "out of training, except the average of 850 passes: it was raised from 400 and 650 after looks at `pgd`, where "
+        "out of training, except the average of 800 passes: it was raised from 400 and 650 after looks at `pgd`, where "
         "2 to 3 of the test images stood that AutoAttack fooled.\n"
     )
 

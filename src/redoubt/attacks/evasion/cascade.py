@@ -73,7 +73,7 @@ class Cascade(EvasionAttack):
         changes: of one random search, a pass each.
     """
 
-    passes: int = 850
+    passes: int = 800
     steps: int = 20
     changes: int = 40
     name: ClassVar[str] = "cascade"

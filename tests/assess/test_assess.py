@@ -315,7 +315,7 @@ def test_ctrl_c_says_how_to_go_on(write, tmp_path):
         "-m",
         "redoubt",
         "assess",
-        str(write(take=300)),
+        str(write(requirements=NOISE + "\n    strategies: [apgd-t, pgd, apgd-ce, apgd-dlr]", take=300)),
         "-o",
         str(tmp_path / "e"),
         "--workers",

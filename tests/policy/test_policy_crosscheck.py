@@ -161,6 +161,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
         FMN,
         NES,
         PGD,
+        Adaptive,
         CarliniWagner,
         Cascade,
         DeepFool,
@@ -185,7 +186,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
     attacks = {attack.name: attack for attack in (PGD(), GridSearch(), RandomSearch(), Square(), TargetedAPGD())}
     attacks |= {attack.name: attack for attack in (APGD(loss="ce"), APGD(loss="dlr"), NES(), RayS(), HopSkipJump())}
     attacks |= {attack.name: attack for attack in (FMN(), SigmaZero(), DeepFool(), CarliniWagner())}
-    attacks |= {attack.name: attack for attack in (Transfer(), Cascade(), FeatureSearch())}
+    attacks |= {attack.name: attack for attack in (Transfer(), Cascade(), FeatureSearch(), Adaptive())}
     attacks |= {
         attack.name: attack for attack in (PatchEOT(), Universal(), WorstOfK(), WorstCorruption(), WorstStart())
     }

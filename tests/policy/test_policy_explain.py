@@ -29,7 +29,7 @@ def test_each_part_of_the_policy_is_said():
         "insider may change every value of an input by at most 0.3 (Linf), which is 30 % of the input range",
         "turn an image by up to 30 degrees either way, then shift it by up to 3 pixels along each axis; or change an "
         "input by a Euclidean length of at most 2 (L2)",
-        "Strategies: random, pgd, apgd-ce, apgd-dlr, apgd-t, adaptive, square.",
+        "Strategies: random, cascade, adaptive, square.",
         "Strategies: random, grid.",
         "redoubt harden trains a stronger model against requirement small-noise: 20 epochs over idx:mnist/train",
     ):

@@ -227,7 +227,7 @@ class _Field:
     def _note(self, rows: Tensor, point: Tensor, gain: Tensor, fooled: Tensor) -> Tensor:
         """Keep what is better than before; whoever is fooled stands no more."""
         better = fooled | (gain > self.best[rows])
-        self.best[rows[better]] = gain[better]
+        self.best[rows[better]] = gain[better].to(self.best)
         self.points[rows[better]] = point[better]
         self._stands[rows[fooled]] = False
         return fooled

@@ -87,7 +87,6 @@ class Transfer(EvasionAttack):
         asked = asked.view(many, len(standing), *asked.shape[1:])
         wrong = ((answer.labels != standing.y.repeat(many)) & ~answer.refused).view(many, -1)
         first = wrong.int().argmax(dim=0)
-        standing.propose(asked[-1])
         standing.fell(wrong.any(dim=0), asked[first, torch.arange(len(first), device=first.device)])
 
 

@@ -60,7 +60,7 @@ def test_the_worst_combination_of_corruptions(played):
         "insider may corrupt an image by blur, noise, contrast or jpeg, up to 2 of them at once in the worst "
         "combination, each up to severity 4 of 5 as in ImageNet-C" in told
     )
-    assert "Strategies: random, worst-of-k, grid, worst-corruption." in told
+    assert "Strategies: random, grid, worst-of-k, worst-corruption." in told
     assert requirement.within == "contrast + blur + noise + jpeg of severity 4, 2 at once"
     assert [outcome.strategy for outcome in requirement.outcomes] == ["worst-of-k", "grid", "worst-corruption"]
     assert requirement.outcomes[0].fooled > 5
@@ -69,7 +69,7 @@ def test_the_worst_combination_of_corruptions(played):
 
 def test_corruptions_with_a_slope_are_climbed_too_and_labels_are_enough(played):
     told, requirement, _ = played("{corruptions: [haze], severity: 5}", (WorstCorruption(queries=20),), "stranger")
-    assert "Strategies: random, worst-of-k, grid, worst-corruption." in told
+    assert "Strategies: random, grid, worst-of-k, worst-corruption, transfer." in told
     assert "up to" not in told.split("haze")[0]
     assert requirement.outcomes[0].work.queries > 0
 

@@ -120,9 +120,11 @@ def test_signs_come_with_a_remedy(tree: html.HtmlElement) -> None:
 
 def test_work_table_has_times_and_broken_strategies(tree: html.HtmlElement) -> None:
     tables = tree.xpath("//table[@class='work']")
-    assert [said(cell) for cell in tables[0].xpath("./tbody/tr[1]/*")] == [
-        "random", "Linf 0.2", "196", "9", "39,396", "0", *(said(cell) for cell in tables[0].xpath("./tbody/tr[1]/td[position() > 5 and position() < 8]")), "0.31 s",
-    ]  # fmt: skip
+    cells = [said(cell) for cell in tables[0].xpath("./tbody/tr[1]/*")]
+    assert cells[:6] == ["random", "Linf 0.2", "196", "9", "39,396", "0"]
+    assert float(cells[6]) > 0  # median passes, and mean passes, to fool
+    assert float(cells[7]) > 0
+    assert cells[8:] == ["0.31 s"]
     assert "Broke: the gradient was NaN in 31 of 184 inputs" in said(tables[2])
 
 

@@ -92,7 +92,9 @@ def assess(
 
     looked = [check_invariance(plan, system, train) for plan in plans]
 
-    concluded = [_conclude(plan, system, clean, *done) for plan, *done in zip(plans, work, looked, strict=True)]
+    concluded = [
+        _conclude(plan, system, clean, factor, found) for plan, factor, found in zip(plans, work, looked, strict=True)
+    ]
     evidence = _evidence(system, [item.evidence for item in concluded])
     write_atomically(folder / "examples.safetensors", _pictures(concluded, system, [tensors for _, tensors in looked]))
     timings: Json = {"machine": _machine(), "started": started, "seconds": clock.seconds}

@@ -73,6 +73,9 @@ def section() -> Iterable[str]:
         stages = [f"{stage['standing']} ({stage['passes'] / run['images']:.0f})" for stage in run["stages"]]
         lines.append(f"| {name} | {run['clean']} | " + " | ".join(stages) + " |")
     yield "\n".join(lines) + "\n"
+    verdicts = read("suite_verdicts") or []
+    for item in verdicts:
+        yield f"`redoubt assess` on `fast`, requirement `{item['id']}`: **{item['verdict']}**. {item['reason']}\n"
     yield (
         "The network is the bench's own (two strided convolutions of 16 and 32 channels, a layer of 128). `pgd` is "
         "hardened by `redoubt harden`; `trades`: TRADES, beta 3; `fast`: FGSM with a random start, the epoch of ten "

@@ -41,22 +41,24 @@ def section() -> Iterable[str]:
             f"| {statistics.mean(reference):.1f} | {len(theirs)} "
             f"| {passes[0]:.0f} / {passes[1]:.0f} = 1/{passes[1] / passes[0]:.1f} "
             f"| {seconds[0]:.0f} / {seconds[1]:.0f} = 1/{seconds[1] / seconds[0]:.1f} "
-            f"| {_aim(max(robust) <= statistics.mean(reference) and passes[1] >= 10 * passes[0])} |"
+            f"| {_aim(max(robust) <= statistics.mean(reference))} | {_aim(passes[1] >= 10 * passes[0])} "
+            f"| {_aim(seconds[1] >= 10 * seconds[0])} |"
         )
     yield (
         "\n".join(
             [
                 "| model, set | ours, % robust | interval | seeds | AutoAttack, % | seeds | passes per image "
-                "| seconds | aim |",
-                "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+                "| seconds | accuracy | passes | seconds |",
+                "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
                 *rows,
             ]
         )
         + "\n"
     )
     yield (
-        "Aim: not above AutoAttack's robust accuracy, with every seed, for at most a tenth of its passes. Both attacks "
-        "draw at random, and a tenth of a point is one image.\n"
+        "Aims, in the last three columns: with no seed above AutoAttack's robust accuracy, for at most a tenth of its "
+        "passes and of its time. Both attacks draw at random, and a tenth of a point is one image. The runs were made at "
+        "different times beside other work.\n"
     )
     yield "Robust accuracy in percent by the passes that an image had cost when it fell, every seed of ours:\n"
     head = "| model, seed | " + " | ".join(f"{budget:,}" for budget in _BUDGETS) + " |"

@@ -57,8 +57,8 @@ def section() -> Iterable[str]:
     )
     yield (
         "Aims, in the last three columns: with no seed above AutoAttack's robust accuracy, for at most a tenth of its "
-        "passes and of its time. Both attacks draw at random, and a tenth of a point is one image. The runs were made at "
-        "different times beside other work.\n"
+        "passes and of its time. Both attacks draw at random, and a tenth of a point is one image. The runs were made "
+        "at different times beside other work.\n"
     )
     yield "Robust accuracy in percent by the passes that an image had cost when it fell, every seed of ours:\n"
     head = "| model, seed | " + " | ".join(f"{budget:,}" for budget in _BUDGETS) + " |"

@@ -321,7 +321,14 @@ def test_ctrl_c_says_how_to_go_on(write, tmp_path):
         "--workers",
         "1",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # whoever runs the tests in the background has SIGINT ignored, and hands that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not finished_tasks(tmp_path / "e") and time.monotonic() < deadline:
         time.sleep(0.01)

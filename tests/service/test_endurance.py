@@ -58,7 +58,7 @@ def test_killed_at_any_moment_nothing_that_was_answered_is_missing(policy_file, 
         assert guard.starts == kills + 1
         assert guard.stop() == 0
     entries = recorded(path.parent / "audit", load.answers)
-    assert load.statuses() == {200, 0}  # 0: nobody was there, or the answer was cut off
+    assert load.statuses() <= {200, 0, 503}  # 0: nobody was there, or the answer was cut off; 503: it was starting
     assert [entry.kind for entry in entries].count("start") == kills + 1
     assert len(decisions(entries)) >= load.good()
     content, said = verified(path.parent / "audit")

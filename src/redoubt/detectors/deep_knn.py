@@ -1,6 +1,7 @@
 """Deep k-nearest neighbours: do the training data support this answer? (Papernot and McDaniel 2018)."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -89,6 +90,8 @@ class DeepKnn(Detector):
         self.taps = tuple(layers)
         self.layers, self.labels, self.rows, self.calibration = dict(layers), labels, rows, calibration
         self._k, self._classes = neighbours, classes
+        # The search of one layer leaves the interpreter to others nearly all of the time.
+        self._side_by_side = ThreadPoolExecutor(max(len(layers) - 1, 1), thread_name_prefix="deep-knn")
 
     @classmethod
     def fit(
@@ -164,10 +167,11 @@ class DeepKnn(Detector):
         """
         nonconformity = torch.zeros(len(seen.x), self._classes, dtype=torch.float64)
         sound = torch.isfinite(seen.scores).all(dim=1)
-        for name, layer in self.layers.items():
-            vectors = layer.reduction(seen.features[name])
-            sound &= torch.isfinite(vectors).all(dim=1)  # nor are they where the output is not, or too large to square
-            nonconformity += _nonconformity(layer, vectors, self.labels, self._k, self._classes)
+        first, *others = self.layers
+        under_way = [self._side_by_side.submit(self._look_at, name, seen.features[name]) for name in others]
+        for finite, found in [self._look_at(first, seen.features[first]), *(each.result() for each in under_way)]:
+            sound &= finite
+            nonconformity += found
         worse = len(self.calibration) - torch.searchsorted(self.calibration, nonconformity)
         credibility = worse.double() / len(self.calibration)
         answered = seen.scores.argmax(dim=1, keepdim=True)
@@ -176,6 +180,13 @@ class DeepKnn(Detector):
             "knn_confidence": 1 - credibility.topk(2, dim=1).values[:, 1],
         }
         return {name: torch.where(sound, value, torch.nan) for name, value in signals.items()}
+
+    def _look_at(self, name: str, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one layer: where its vectors are finite, bool `[B]`, and the nonconformity of each label, `[B, K]`."""
+        layer = self.layers[name]
+        vectors = layer.reduction(output)
+        # they are not where the output is not, or too large to square
+        return torch.isfinite(vectors).all(dim=1), _nonconformity(layer, vectors, self.labels, self._k, self._classes)
 
     def neighbours(self, features: Mapping[str, Tensor], count: int) -> tuple[Tensor, Tensor]:
         """The training examples nearest to B inputs in the last layer, as an explanation.

@@ -1,5 +1,7 @@
 """`redoubt guard`: a guard behind a socket, until somebody ends it."""
 
+import gc
+import os
 import signal
 import sys
 from pathlib import Path
@@ -7,14 +9,15 @@ from typing import NoReturn
 
 import structlog
 import torch
+from starlette.applications import Starlette
+from threadpoolctl import threadpool_limits
 
-from redoubt.records import Fault
 from redoubt.service.guard import Guard
 from redoubt.service.logs import configure_logs
 from redoubt.service.metrics import Metrics
 from redoubt.service.tracing import open_tracing
 from redoubt.service.ui import dashboard_routes
-from redoubt.service.web import Tls, create_app, server
+from redoubt.service.web import Doorstep, Tls, create_app, listen, server
 
 _log = structlog.get_logger("redoubt.guard")
 PATIENCE = 0.004
@@ -51,26 +54,46 @@ def serve_guard(
         signal.signal(ending, _end)
     configure_logs(log_level)
     torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")  # NumPy's
     sys.setswitchinterval(_TURN)
+    listening = listen(host, port)
     metrics = Metrics()
-    guard = Guard.open(policy, watch=metrics)
-    try:
+    opened: list[Guard] = []
+
+    def open_up() -> Starlette:
+        guard = Guard.open(policy, watch=metrics)
+        opened.append(guard)
         guard.warm()
         guard.follow()
-        app = create_app(
+        gc.freeze()  # what is there now stays, and need not be looked through again and again
+        _log.info(
+            "serving",
+            model=guard.name,
+            at=listening.getsockname()[:2],
+            tls=tls is not None,
+            policy=guard.chain.book.digest,
+        )
+        return create_app(
             guard, metrics=metrics, patience=patience, tracing=open_tracing(), extra=dashboard_routes(guard, policy)
         )
-        _log.info(
-            "serving", model=guard.name, host=host, port=port, tls=tls is not None, policy=guard.chain.book.digest
-        )
-        if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
-            _log.warning("keys cross the network in the clear", remedy="give --tls-cert and --tls-key")
-        running = server(app, host, port, tls)
-        running.run()
-        if not running.started:
-            raise Fault(f"cannot listen on {host}:{port}", remedy="see the message above; another --port may be free")
+
+    if tls is None and host not in ("127.0.0.1", "::1", "localhost"):
+        _log.warning("keys cross the network in the clear", remedy="give --tls-cert and --tls-key")
+
+    def give_up() -> None:
+        running.should_exit = True
+
+    doorstep = Doorstep(open_up, give_up)
+    running = server(doorstep, host, port, tls)
+    try:
+        running.run([listening])
     finally:
-        guard.close()
+        if doorstep.opening:
+            os._exit(0)  # an opening under way may be broken off at any moment, and nothing waits for it
+        for guard in opened:
+            guard.close()
+    if doorstep.error is not None:
+        raise doorstep.error
 
 
 def _end(*_: object) -> NoReturn:

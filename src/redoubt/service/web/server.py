@@ -1,16 +1,18 @@
 """The socket: uvicorn, set up for a service that strangers talk to; and TLS."""
 
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from redoubt.records import PolicyError
 from redoubt.service.web.wire import BoundedHttp
 
 _CONNECTIONS = 4096
+_BACKLOG = 2048
 _GRACE = 30
 
 
@@ -50,11 +52,26 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def server(app: Starlette, host: str, port: int, tls: Tls | None = None) -> uvicorn.Server:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; port 0 takes a free one.
+
+    Raises:
+        PolicyError: the address is not this machine's, or the port is taken or not allowed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise PolicyError(
+            f"cannot listen on {host}:{port}: {error.strerror}", remedy="give another --host or --port; 0 is a free one"
+        ) from error
+
+
+def server(app: ASGIApp, host: str, port: int, tls: Tls | None = None) -> uvicorn.Server:
     """A server for the app; `run()` returns after a signal, when every accepted request is answered (30 s at most).
 
     Args:
-        app: `create_app(…)`.
+        app: `create_app(…)`, or a `Doorstep` before it.
         host: address to listen at.
         port: 0 takes a free one.
         tls: checked here.

@@ -6,6 +6,7 @@ or recorded.
 python bench/guard_bare.py POLICY PORT
 """
 
+import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,9 @@ class Bare:
 
 
 if __name__ == "__main__":
+    # all as `redoubt guard` does
     torch.set_num_threads(1)
-    sys.setswitchinterval(2e-4)  # as `redoubt guard` does
-    server(create_app(Bare(Path(sys.argv[1]))), "127.0.0.1", int(sys.argv[2])).run()
+    sys.setswitchinterval(2e-4)
+    app = create_app(Bare(Path(sys.argv[1])))
+    gc.freeze()
+    server(app, "127.0.0.1", int(sys.argv[2])).run()

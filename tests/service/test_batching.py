@@ -11,7 +11,7 @@ from redoubt.service.chain.base import Reply, Request
 
 
 def request(name, size=1):
-    return Request(None, name, None, name.encode() * size)
+    return Request(f"Bearer {name}", name, None, name.encode() * size)
 
 
 class Chain:
@@ -246,3 +246,26 @@ def test_a_watcher_hears_of_each_batch():
         assert all(0 <= waited < 10 for _, waited in heard)
 
     scene(play, watch=lambda count, waited: heard.append((count, waited)))
+
+
+def test_nobody_keeps_all_others_out():
+    def of(credential):
+        return Request(credential, "m", None, b"x")
+
+    async def play(batcher, chain):
+        first = await held(batcher, chain)
+        mine = [asyncio.create_task(batcher.submit(of("greedy"))) for _ in range(9)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 5
+        refused = [await task for task in mine[5:]]
+        assert {reply.status for reply in refused} == {503}
+        assert b"your requests" in refused[0].body
+        others = [asyncio.create_task(batcher.submit(of(name))) for name in ("a", "b", None)]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 8
+        chain.gate.set()
+        assert {reply.status for reply in await asyncio.gather(first, *mine[:5], *others)} == {200}
+        assert (await batcher.submit(of("greedy"))).status == 200
+        assert not batcher._holding  # nobody is remembered
+
+    scene(play, waiting=10)

@@ -11,7 +11,7 @@ is cheap.
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from redoubt.service.protocol.errors import error_body
 
 _log = structlog.get_logger("redoubt.batching")
 _BUSY = Reply(503, error_body("too many requests are waiting; ask again later"), {"retry-after": "1"})
+_YOURS = Reply(503, error_body("too many of your requests are waiting; ask again later"), {"retry-after": "1"})
 _CLOSING = Reply(503, error_body("the guard is shutting down; ask again later"), {"retry-after": "5"})
 _BROKEN = Reply(500, error_body("a fault of the guard; it is in its log"))
 
@@ -47,6 +48,8 @@ class Batcher:
         patience: seconds that a batch waits at most, until there are as many as were being answered or waiting when the
             one before ended.  Whoever is alone waits for nobody.
         waiting: requests that may wait.
+        each: share of these places that requests with the same credential may hold, so that nobody can keep all others
+            out.
         waiting_bytes: bytes of the bodies of all that wait.
         batch_bytes: bytes of the bodies of a batch, unless it holds one request only.
         watch: is told of each batch how many requests it holds and how long the first of them waited; may not raise.
@@ -59,12 +62,15 @@ class Batcher:
         patience: float = 0.0,
         *,
         waiting: int = 1024,
+        each: float = 0.5,
         waiting_bytes: int = 256 * 2**20,
         batch_bytes: int = 8 * 2**20,
         watch: Callable[[int, float], None] | None = None,
     ) -> None:
         self._run, self._most, self._patience = run, most, patience
         self._most_waiting, self._most_bytes = waiting, waiting_bytes
+        self._most_each = max(int(waiting * each), 1)
+        self._holding: Counter[str | None] = Counter()  # places, by credential
         self._batch_bytes, self._watch = batch_bytes, watch
         self._queue: deque[_Waiting] = deque()
         self._bytes = 0
@@ -93,6 +99,9 @@ class Batcher:
                 return _CLOSING
             if len(self._queue) >= self._most_waiting or self._bytes + len(request.body) > self._most_bytes:
                 return _BUSY
+            if self._holding[request.credential] >= self._most_each:
+                return _YOURS
+            self._holding[request.credential] += 1
             self._queue.append(_Waiting(request, answer, loop, time.monotonic()))
             self._bytes += len(request.body)
             self._changed.notify()
@@ -143,8 +152,14 @@ class Batcher:
             if taken and size > self._batch_bytes:
                 break
             taken.append(self._queue.popleft())
-            self._bytes -= len(taken[-1].request.body)
+            self._leaves(taken[-1].request)
         return taken
+
+    def _leaves(self, request: Request) -> None:
+        self._bytes -= len(request.body)
+        self._holding[request.credential] -= 1
+        if not self._holding[request.credential]:
+            del self._holding[request.credential]  # or the credentials of all strangers would be remembered
 
     def _answer(self, requests: list[Request]) -> Sequence[Reply]:
         try:

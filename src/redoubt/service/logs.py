@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import orjson
@@ -12,16 +13,19 @@ import structlog
 _SECRET = ("authorization", "credential", "key", "password", "secret", "token", "body")
 _HIDDEN = "***"
 
+REQUEST: ContextVar[str | None] = ContextVar("request", default=None)
+"""The id of the request that is being answered; every line says it."""
+
 
 def configure_logs(level: str = "info", stream: TextIO | None = None) -> None:
-    """Set up structlog for the process: UTC times, level, and what `structlog.contextvars` binds.
+    """Set up structlog for the process: UTC times, level, and the request's id.
 
     Values whose name says that they are secret (`authorization`, `api_key`, `body`, …) are replaced by `***`: a second
     line of defence, since no call should name them at all.
     """
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _name_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -42,6 +46,13 @@ class _Lines(structlog.PrintLogger):
             super().msg(message)
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
+
+
+def _name_request(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    request = REQUEST.get()
+    if request is not None:
+        event["request"] = request
+    return event
 
 
 def hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

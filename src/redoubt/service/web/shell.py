@@ -5,6 +5,7 @@ import random
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from redoubt.service.logs import REQUEST
 from redoubt.service.metrics import Metrics
 from redoubt.service.protocol import error_body
 
@@ -49,18 +50,19 @@ class Shell:
                 message["headers"] = [*message["headers"], *(pair for pair in wanted if pair[0] not in given)]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request=identity):
-            try:
-                await self._app(scope, receive, dress)
-            except Exception:  # the wall: whatever breaks in a route, the caller is told that something did, not what
-                _log.exception("a route broke", method=scope["method"], path=scope["path"][:200])
-                if status == 0:
-                    await _fault(dress)
-            if status:  # else the caller hung up before there was an answer
-                self._metrics.responded(status)
-            # Refusals stand in the audit log and in the metrics; here they would let strangers fill the disk.
-            if status >= 500:
-                _log.warning("failed", method=scope["method"], path=scope["path"][:200], status=status)
+        named = REQUEST.set(identity)
+        try:
+            await self._app(scope, receive, dress)
+        except Exception:  # the wall: whatever breaks in a route, the caller is told that something did, not what
+            _log.exception("a route broke", method=scope["method"], path=scope["path"][:200])
+            if status == 0:
+                await _fault(dress)
+        if status:  # else the caller hung up before there was an answer
+            self._metrics.responded(status)
+        # Refusals stand in the audit log and in the metrics; here they would let strangers fill the disk.
+        if status >= 500:
+            _log.warning("failed", method=scope["method"], path=scope["path"][:200], status=status)
+        REQUEST.reset(named)
 
 
 async def _fault(send: Send) -> None:

@@ -13,7 +13,7 @@ from redoubt.ledger import Algorithm, Proof, Signer, leaf_hash
 from redoubt.policy import read_policy
 from redoubt.records import LogEntry, StorageError
 from redoubt.service.log import LogReader, parse_entry, read_verifier, verifier_file, witness_log
-from redoubt.service.ui.sessions import LASTS
+from redoubt.service.ui.entrance.sessions import LASTS
 
 PAGES = ["/ui", "/ui/", "/ui/recent", "/ui/decision/17", "/ui/decision/0", "/ui/accounts", "/ui/versions", "/ui/log"]
 ACTS = {
@@ -314,7 +314,7 @@ def test_decisions_are_filtered(watched):
 
 
 def test_a_filter_looks_through_a_bounded_number_of_entries(watched, monkeypatch):
-    monkeypatch.setattr("redoubt.service.ui.listing._LOOKED", 7)
+    monkeypatch.setattr("redoubt.service.ui.views.listing._LOOKED", 7)
     client = signed_in(watched, watched.auditor)
     answer = client.get("/ui?account=nobodys&before=20")
     assert shown(answer) == []

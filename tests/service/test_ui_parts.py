@@ -16,14 +16,14 @@ from redoubt.models import Face
 from redoubt.records import LogEntry, PolicyError
 from redoubt.service.log import Log, LogReader, entry_bytes, verifier_file
 from redoubt.service.stores.base import Version
-from redoubt.service.ui.health import HOURS, by_hour
-from redoubt.service.ui.picture import draw, kept_input
-from redoubt.service.ui.policies import guard_in, version_at
-from redoubt.service.ui.proving import show_proof
-from redoubt.service.ui.reading import open_log
-from redoubt.service.ui.sessions import LASTS, Sessions
-from redoubt.service.ui.signals import replay
-from redoubt.service.ui.versions import choose, difference
+from redoubt.service.ui.entrance.sessions import LASTS, Sessions
+from redoubt.service.ui.proofs.health import HOURS, by_hour
+from redoubt.service.ui.proofs.proving import show_proof
+from redoubt.service.ui.proofs.reading import open_log
+from redoubt.service.ui.views.picture import draw, kept_input
+from redoubt.service.ui.views.policies import guard_in, version_at
+from redoubt.service.ui.views.signals import replay
+from redoubt.service.ui.views.versions import choose, difference
 
 TEXT = POLICY.format(model="reader", requirements=NOISE, take=80, passes=2000) + GUARD.format(
     keep="decision, signals", witnesses=""

@@ -12,15 +12,15 @@ from redoubt.detectors.fingerprints import NOTHING
 from redoubt.policy import read_policy
 from redoubt.records import LogEntry
 from redoubt.service.analyse import Drift, Extraction, Membership, Reconnaissance, Row, analyse, read_reference
-from redoubt.service.analyse.accounts import Accounts
-from redoubt.service.analyse.coverage import SAMPLED, Coverage, coverage_of
-from redoubt.service.analyse.distances import log_abnormality, nearest_same_label
+from redoubt.service.analyse.analysers.membership import TrainingPoints
 from redoubt.service.analyse.honest import above
-from redoubt.service.analyse.membership import TrainingPoints
-from redoubt.service.analyse.prints import Prints
+from redoubt.service.analyse.memory.accounts import Accounts
+from redoubt.service.analyse.memory.coverage import SAMPLED, Coverage, coverage_of
+from redoubt.service.analyse.memory.prints import Prints
+from redoubt.service.analyse.memory.sample import Sample
 from redoubt.service.analyse.reference import Points
-from redoubt.service.analyse.sample import Sample
-from redoubt.service.analyse.significance import at_least, counts_shift, highest_chance, holm, values_shift
+from redoubt.service.analyse.statistics.distances import log_abnormality, nearest_same_label
+from redoubt.service.analyse.statistics.significance import at_least, counts_shift, highest_chance, holm, values_shift
 from redoubt.service.log import LogReader, entry_bytes
 
 # ── significance ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -260,7 +260,7 @@ def test_a_cluster_outlives_the_queries_that_are_forgotten(tmp_path):
 
 
 def test_a_flood_of_accounts_washes_nobody_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("redoubt.service.analyse.membership._MOST_ACCOUNTS", 5)
+    monkeypatch.setattr("redoubt.service.analyse.analysers.membership._MOST_ACCOUNTS", 5)
     auditee = Auditee(tmp_path)
     known = read_reference(read_policy(auditee.policy))
     auditee.ask("prober", parts()["train"][0][:12])

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from redoubt.detectors.fingerprints import NOTHING
-from redoubt.service.analyse.coverage import coverage_of, distinct_share
-from redoubt.service.analyse.distances import log_abnormality, nearest_same_label
-from redoubt.service.analyse.prints import Prints
+from redoubt.service.analyse.memory.coverage import coverage_of, distinct_share
+from redoubt.service.analyse.memory.prints import Prints
 from redoubt.service.analyse.reference import Points
-from redoubt.service.analyse.significance import highest_chance
+from redoubt.service.analyse.statistics.distances import log_abnormality, nearest_same_label
+from redoubt.service.analyse.statistics.significance import highest_chance
 
 BLOCK = 100  # queries that are looked at together
 _FEWEST = 20  # queries that are played

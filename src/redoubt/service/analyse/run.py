@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from redoubt.records import LedgerError, LogEntry
 from redoubt.service.analyse.base import Analyser, Report, Row, Suspicion
-from redoubt.service.analyse.sample import Sample
+from redoubt.service.analyse.memory.sample import Sample
 from redoubt.service.log import LogReader, parse_entry
 
 _AT_ONCE = 256  # entries; a bundle of the log

@@ -25,15 +25,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from redoubt.service.guard import Guard
-from redoubt.service.ui.desk import Desk
-from redoubt.service.ui.door import Door
+from redoubt.service.ui.entrance.door import Door
+from redoubt.service.ui.entrance.sessions import Sessions
+from redoubt.service.ui.entrance.signing_in import SigningIn
 from redoubt.service.ui.look import HEADERS, Look
-from redoubt.service.ui.page_accounts import AccountPages
-from redoubt.service.ui.page_decisions import DecisionPages
-from redoubt.service.ui.page_log import LogPages
-from redoubt.service.ui.page_versions import VersionPages
-from redoubt.service.ui.sessions import Sessions
-from redoubt.service.ui.signing_in import SigningIn
+from redoubt.service.ui.pages.accounts import AccountPages
+from redoubt.service.ui.pages.decisions import DecisionPages
+from redoubt.service.ui.pages.desk import Desk
+from redoubt.service.ui.pages.log import LogPages
+from redoubt.service.ui.pages.versions import VersionPages
 
 
 def dashboard_routes(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from redoubt.records import SIGNALS
 from redoubt.service.analyse.base import Analyser, Report, Row, Suspicion
-from redoubt.service.analyse.sample import Sample
-from redoubt.service.analyse.significance import FEWEST_ACCOUNTS, Shift, counts_shift, holm, values_shift
+from redoubt.service.analyse.memory.sample import Sample
+from redoubt.service.analyse.statistics.significance import FEWEST_ACCOUNTS, Shift, counts_shift, holm, values_shift
 
 _MOST_LABELS = 1000  # an entry's label is any number: those beyond count as one
 _FEWEST_VALUES = 50

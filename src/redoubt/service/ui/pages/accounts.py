@@ -4,15 +4,15 @@ from starlette.responses import Response
 
 from redoubt.monitor import unlock
 from redoubt.records import LogEntry, PolicyError, Standing
-from redoubt.service.ui.accounts import list_accounts
-from redoubt.service.ui.desk import Desk, back
-from redoubt.service.ui.door import Asked
+from redoubt.service.ui.entrance.door import Asked
+from redoubt.service.ui.pages.desk import Desk, back
+from redoubt.service.ui.views.accounts import list_accounts
 
 _MOST_NAME = 300
 
 
 class AccountPages:
-    """Handlers; see `redoubt.service.ui.door.Handler`."""
+    """Handlers; see `redoubt.service.ui.entrance.door.Handler`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -2,15 +2,15 @@
 
 from starlette.responses import Response
 
-from redoubt.service.ui.desk import Desk, back
-from redoubt.service.ui.door import Asked
-from redoubt.service.ui.health import by_hour, witnessed
-from redoubt.service.ui.reading import Found, Opened, find, open_log
-from redoubt.service.ui.verification import Verification
+from redoubt.service.ui.entrance.door import Asked
+from redoubt.service.ui.pages.desk import Desk, back
+from redoubt.service.ui.proofs.health import by_hour, witnessed
+from redoubt.service.ui.proofs.reading import Found, Opened, find, open_log
+from redoubt.service.ui.proofs.verification import Verification
 
 
 class LogPages:
-    """Handlers; see `redoubt.service.ui.door.Handler`."""
+    """Handlers; see `redoubt.service.ui.entrance.door.Handler`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk, self._verification = desk, Verification(desk.guard.log, desk.clock)

@@ -19,7 +19,7 @@ from redoubt.ledger import (
 from redoubt.records import LedgerError
 from redoubt.service.log import LogReader
 from redoubt.service.log.files import read_tile
-from redoubt.service.ui.reading import Opened
+from redoubt.service.ui.proofs.reading import Opened
 
 
 @dataclass(frozen=True)

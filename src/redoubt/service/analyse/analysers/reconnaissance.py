@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from redoubt.records import Action
 from redoubt.service.analyse.base import MOST_SUSPICIONS, SHOWN, Analyser, Report, Row, Suspicion
-from redoubt.service.analyse.prints import Prints
-from redoubt.service.analyse.sample import Sample
+from redoubt.service.analyse.memory.prints import Prints
+from redoubt.service.analyse.memory.sample import Sample
 
 _MOST_ACCOUNTS = 1000  # of one cluster, that are counted
 _MOST_LABELS = 100

@@ -7,7 +7,7 @@ from pathlib import Path
 from redoubt.ledger import Verifier, verify_cosignature
 from redoubt.records import RedoubtError
 from redoubt.service.log import LogReader, read_verifier
-from redoubt.service.ui.reading import find
+from redoubt.service.ui.proofs.reading import find
 
 HOURS = 24
 _HOUR = 3600

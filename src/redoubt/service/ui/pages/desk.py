@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from redoubt.records import Guard as GuardPolicy
 from redoubt.service.guard import Guard
-from redoubt.service.ui.door import Asked
+from redoubt.service.ui.entrance.door import Asked
 from redoubt.service.ui.look import HEADERS, Look
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from starlette.responses import Response
 
 from redoubt.policy import parse_policy
-from redoubt.service.ui.desk import Desk, back
-from redoubt.service.ui.door import Asked
-from redoubt.service.ui.versions import choose, difference, tell_versions
+from redoubt.service.ui.entrance.door import Asked
+from redoubt.service.ui.pages.desk import Desk, back
+from redoubt.service.ui.views.versions import choose, difference, tell_versions
 from redoubt.service.versions import publish
 
 
 class VersionPages:
-    """Handlers; see `redoubt.service.ui.door.Handler`."""
+    """Handlers; see `redoubt.service.ui.entrance.door.Handler`."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from redoubt.records import Action, PolicyError
 from redoubt.service.log import LogReader
-from redoubt.service.ui.reading import Found, find
+from redoubt.service.ui.proofs.reading import Found, find
 
 SHOWN = 50
 _LOOKED = 5000  # entries that one page looks through, so that no filter keeps the guard busy for long

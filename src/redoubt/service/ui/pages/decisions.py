@@ -10,16 +10,16 @@ from starlette.responses import Response
 from redoubt.records import LedgerError, LogEntry, RedoubtError
 from redoubt.service.log import parse_entry
 from redoubt.service.stores.base import Version
-from redoubt.service.ui.desk import Desk
-from redoubt.service.ui.door import Asked
-from redoubt.service.ui.listing import CHOICES, Filter, index_of, list_entries
+from redoubt.service.ui.entrance.door import Asked
 from redoubt.service.ui.look import HEADERS
-from redoubt.service.ui.nearest import Near, Nearest
-from redoubt.service.ui.picture import Drawn, draw, kept_input
-from redoubt.service.ui.policies import guard_in, version_at
-from redoubt.service.ui.proving import Shown, show_proof
-from redoubt.service.ui.reading import Opened, find, open_log
-from redoubt.service.ui.signals import Replayed, replay
+from redoubt.service.ui.pages.desk import Desk
+from redoubt.service.ui.proofs.proving import Shown, show_proof
+from redoubt.service.ui.proofs.reading import Opened, find, open_log
+from redoubt.service.ui.views.listing import CHOICES, Filter, index_of, list_entries
+from redoubt.service.ui.views.nearest import Near, Nearest
+from redoubt.service.ui.views.picture import Drawn, draw, kept_input
+from redoubt.service.ui.views.policies import guard_in, version_at
+from redoubt.service.ui.views.signals import Replayed, replay
 
 _REFRESH = ("5", "10", "60")
 _DECIDE = 7  # the step that weighs signals against bounds
@@ -45,7 +45,7 @@ class Explained:
 
 
 class DecisionPages:
-    """Handlers; see `redoubt.service.ui.door.Handler`."""
+    """Handlers; see `redoubt.service.ui.entrance.door.Handler`."""
 
     def __init__(self, desk: Desk, policy: Path) -> None:
         self._desk, self._nearest = desk, Nearest(policy)

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from redoubt.records import LedgerError, RedoubtError
-from redoubt.service.ui.reading import open_log
+from redoubt.service.ui.proofs.reading import open_log
 
 _log = structlog.get_logger("redoubt.ui")
 

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redoubt.detectors.fingerprints import NOTHING
-from redoubt.service.analyse.accounts import Accounts, Recent
 from redoubt.service.analyse.base import Analyser, Report, Row, Suspicion
-from redoubt.service.analyse.prints import shared
+from redoubt.service.analyse.memory.accounts import Accounts, Recent
+from redoubt.service.analyse.memory.prints import shared
+from redoubt.service.analyse.memory.sample import Sample
 from redoubt.service.analyse.reference import Points, Reference
-from redoubt.service.analyse.sample import Sample
-from redoubt.service.analyse.significance import at_least, highest_chance, holm
+from redoubt.service.analyse.statistics.significance import at_least, highest_chance, holm
 
 _COMMON = 256  # hashes that more training points have find none of them
 _KEYS = 12  # smallest hashes of a query by which points are found

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from redoubt.service.analyse.accounts import Accounts
 from redoubt.service.analyse.base import Analyser, Report, Row, Suspicion
-from redoubt.service.analyse.history import LOW, Asking, History
 from redoubt.service.analyse.honest import BLOCK, HonestCustomers, above, above_others
+from redoubt.service.analyse.memory.accounts import Accounts
+from redoubt.service.analyse.memory.history import LOW, Asking, History
+from redoubt.service.analyse.memory.sample import Sample
 from redoubt.service.analyse.reference import Reference
-from redoubt.service.analyse.sample import Sample
-from redoubt.service.analyse.significance import at_least, holm
+from redoubt.service.analyse.statistics.significance import at_least, holm
 
 _MOST_ACCOUNTS = 1000
 _MOST_HISTORIES = 20_000

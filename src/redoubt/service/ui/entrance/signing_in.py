@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from redoubt.records import RedoubtError
 from redoubt.service.identify.keys import parse_key
 from redoubt.service.protocol import BadRequest
-from redoubt.service.ui.door import cookie_name, give_cookie, is_local, is_tls, read_form
+from redoubt.service.ui.entrance.door import cookie_name, give_cookie, is_local, is_tls, read_form
+from redoubt.service.ui.entrance.sessions import LASTS, Sessions
 from redoubt.service.ui.look import HEADERS, Look
-from redoubt.service.ui.sessions import LASTS, Sessions
 
 _VISITOR = "redoubt-visitor"
 _FORM_LASTS = 3600

@@ -19,7 +19,7 @@ from redoubt.policy import parse_policy
 from redoubt.records import StorageError, digest
 from redoubt.service.backends import Embedded
 from redoubt.service.chain import Rulebook
-from redoubt.service.ui.picture import Drawn, draw
+from redoubt.service.ui.views.picture import Drawn, draw
 
 _COUNT = 8
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from redoubt.service.analyse.accounts import Recent
 from redoubt.service.analyse.base import Row
-from redoubt.service.analyse.coverage import Coverage, distinct_share
-from redoubt.service.analyse.distances import log_abnormality, nearest_same_label
 from redoubt.service.analyse.honest import BLOCK
-from redoubt.service.analyse.prints import Prints
-from redoubt.service.analyse.sample import Sample
+from redoubt.service.analyse.memory.accounts import Recent
+from redoubt.service.analyse.memory.coverage import Coverage, distinct_share
+from redoubt.service.analyse.memory.prints import Prints
+from redoubt.service.analyse.memory.sample import Sample
+from redoubt.service.analyse.statistics.distances import log_abnormality, nearest_same_label
 
 CHECKPOINTS = frozenset(BLOCK * 2**i for i in range(7))  # 100 to 6400 queries
 LOW = 0.05  # the credibility that one in twenty honest queries falls short of

@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from redoubt.records import LedgerError, PolicyError, RedoubtError
 from redoubt.service.protocol import BadRequest
 from redoubt.service.stores.base import Store
+from redoubt.service.ui.entrance.sessions import LASTS, Sessions
 from redoubt.service.ui.look import HEADERS, Look
-from redoubt.service.ui.sessions import LASTS, Sessions
 from redoubt.service.web.body import read_body, read_heads
 
 _log = structlog.get_logger("redoubt.ui")

@@ -1,0 +1,1 @@
+"""What analysers remember, in bounded memory."""

@@ -1,0 +1,1 @@
+"""The tests and distances that analysers share."""

@@ -1,0 +1,1 @@
+"""The log, read from its files and checked in front of the reader."""

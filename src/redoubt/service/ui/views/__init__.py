@@ -1,0 +1,1 @@
+"""What pages show: from the log, the store and the policy, in bounded amounts."""

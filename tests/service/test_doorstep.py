@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+import structlog
 
 from guarded import with_guard
 from guarded_digits import KEY, GuardedDigits, digits, message
@@ -109,3 +110,17 @@ def test_what_stands_in_the_way_is_said_and_ends_the_command(write, wrong):
     assert done.returncode == 3, said
     assert ("confidences" if wrong == "the policy" else "cannot listen") in said
     assert "Traceback" not in said
+
+
+def test_strangers_cannot_fill_the_log_while_it_starts():
+    never = threading.Event()
+
+    def open_up():
+        never.wait(60)
+        return create_app(GuardedDigits())
+
+    with structlog.testing.capture_logs() as said, standing(open_up) as (client, _, _):
+        for _ in range(20):
+            assert client.get("/v2").status_code == 503
+    assert said == []
+    never.set()

@@ -59,8 +59,9 @@ class Shell:
                 await _fault(dress)
         if status:  # else the caller hung up before there was an answer
             self._metrics.responded(status)
-        # Refusals stand in the audit log and in the metrics; here they would let strangers fill the disk.
-        if status >= 500:
+        # Refusals stand in the audit log and in the metrics; here they would let strangers fill the disk, and so would
+        # 503, which a full queue answers to everybody.  Why a store or a model is gone, the chain says.
+        if status >= 500 and status != 503:
             _log.warning("failed", method=scope["method"], path=scope["path"][:200], status=status)
         REQUEST.reset(named)
 

@@ -53,7 +53,7 @@ def load(name: str) -> TorchModel:
     module = mnist_model.build()
     path = MNIST / "mnist.hardened" / "model.safetensors" if name == "pgd" else ZOO / f"{name}.safetensors"
     module.load_state_dict(load_file(path))
-    return TorchModel(module, FACE)
+    return TorchModel(module.eval(), FACE)
 
 
 def dataset(data: str, part: str, take: int | None = None) -> Dataset:

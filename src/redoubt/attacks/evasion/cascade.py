@@ -1,7 +1,7 @@
 """The standard attack in any set: a cascade of short searches, each where those before it give most hope."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
@@ -27,29 +27,22 @@ _WINDOWS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.001)  # shares of the image that one c
 _MOST = 8  # times the average for one example
 _NARROWEST, _WIDER, _NARROWING = 0.1, 1.5, 0.7  # see `_Field.learn`
 
-Start: TypeAlias = Literal["sample", "blocks", "best"]
+Start: TypeAlias = Literal["sample", "blocks"]
 
 
 class Leg(NamedTuple):
-    """One kind of short search: by gradients of a loss from some start, or by random changes of the best point."""
+    """One short search by gradients of a loss."""
 
     start: Start
-    loss: Literal["margin", "ce", "dlr"] | None = None  # None: by random changes
+    loss: Literal["margin", "ce", "dlr"]
 
 
-# From one start to the next, the losses and the places change; random changes take turns with gradients, since they
-# find what lies behind a flat or misleading slope, and need one pass where a slope needs two.
+# The first climbs are everybody's.  Then random changes take turns with gradients, since they find what lies behind a
+# flat or misleading slope, and need one pass where a slope needs two.  What takes one turn is played at once, as copies
+# in one batch: later rounds are for few examples, and few cost a processor nearly as much as many.
 _FIRST = (Leg("sample", "margin"), Leg("blocks", "ce"))
-_THEN = (
-    Leg("best"),
-    Leg("sample", "margin"),
-    Leg("best"),
-    Leg("blocks", "margin"),
-    Leg("best"),
-    Leg("sample", "ce"),
-    Leg("best"),
-    Leg("blocks", "dlr"),
-)
+_CLIMBS = (Leg("sample", "margin"), Leg("blocks", "margin"), Leg("sample", "ce"), Leg("blocks", "dlr"))
+_CHANGES = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class Cascade(EvasionAttack):
         passes: per example that stands after the first two climbs, on average and those included: who seems out of
             reach leaves passes to the others, up to eight times as many, and never more than the budget of an example.
         steps: of one climb, 2 passes each, and one slope before them; in an L1 ball two and a half times as many.
-        changes: of one random search, a pass each.
+        changes: steps of one random search, each of four changes, a pass each.
     """
 
     passes: int = 800
@@ -86,23 +79,20 @@ class Cascade(EvasionAttack):
         field = _Field(model, x, y, within, limit, rng)
         steps = math.ceil(_LONGER * self.steps) if isinstance(within, L1Ball) else self.steps
         for leg in _FIRST:
-            field.climb(field.most_hopeful(), leg, steps)
+            field.climb(field.most_hopeful(2), (leg,), steps)
         left = field.purse(min(self.passes, limit))
-        for leg in _then(within):
-            rows = field.most_hopeful(narrow=True)[: max(left // min(2 * steps + 2, limit), 1)]
+        by_chance = isinstance(within, LinfBall | L2Ball)
+        for chance in cycle((True, False) if by_chance else (False,)):
+            each = _CHANGES * self.changes if chance else len(_CLIMBS) * (2 * steps + 2)
+            rows = field.most_hopeful(_CHANGES if by_chance else 2 * len(_CLIMBS), narrow=True)
+            rows = rows[: max(left // min(each, limit), 1)]
             if left <= 0 or not len(rows):
                 break
             spent = int(field.spent.sum())
-            fell = field.change(rows, self.changes) if leg.loss is None else field.climb(rows, leg, steps)
+            fell = field.change(rows, self.changes) if chance else field.climb(rows, _CLIMBS, steps)
             field.learn(rows, fell)
             left -= int(field.spent.sum()) - spent
         return field.points
-
-
-def _then(within: PerturbationSet) -> Iterator[Leg]:
-    """The later legs that fit a set, without end."""
-    ball = isinstance(within, LinfBall | L2Ball)
-    return cycle(leg for leg in _THEN if ball or leg.loss is not None)
 
 
 class _Field:
@@ -110,7 +100,7 @@ class _Field:
 
     Attributes:
         points: the best point of each, `[B, ...]`; of those that fell, the one that fooled.
-        best: the margin there, `[B]`.
+        best: the margin there, `[B]`; infinite of those that fell.
         spent: passes, int64 `[B]`.
     """
 
@@ -129,12 +119,11 @@ class _Field:
         """What those standing may still spend together, if it is so much each on average."""
         return each * int(self._stands.sum()) - int(self.spent[self._stands.cpu()].sum())
 
-    def most_hopeful(self, *, narrow: bool = False) -> Tensor:
-        """Rows of those standing who can pay for more, the nearest to the border first; only the first share of them if
-        `narrow`.
+    def most_hopeful(self, cost: int, *, narrow: bool = False) -> Tensor:
+        """Rows of those standing who can pay that much more, the nearest to the border first; only the first share of
+        them if `narrow`.
         """
-        cheapest = 1 if isinstance(self._within, LinfBall | L2Ball) else 2  # a random change, or a slope
-        rows = (self._stands & self._solvent(cheapest)).nonzero().squeeze(1)
+        rows = (self._stands & self._solvent(cost)).nonzero().squeeze(1)
         rows = rows[self.best[rows].argsort(descending=True, stable=True)]
         return rows[: math.ceil(len(rows) * self._share)] if narrow else rows
 
@@ -144,41 +133,45 @@ class _Field:
         deepest = float(fell.nonzero().max() + 1) / standing if fell.any() else 0.0
         self._share = min(max(_WIDER * deepest, _NARROWING * self._share, _NARROWEST), 1.0)
 
-    def climb(self, rows: Tensor, leg: Leg, steps: int) -> Tensor:
-        """A climb of some rows along a falling step; bool, which of them fell."""
-        first = rows
-        point = before = self._start(rows, leg.start)
+    def climb(self, rows: Tensor, legs: Sequence[Leg], steps: int) -> Tensor:
+        """A climb of some rows along each leg, all at once, by a falling step; bool, which of them fell."""
+        first, copies = rows, len(legs)
+        point = before = torch.cat([self._start(rows, leg.start) for leg in legs])
+        group = self._group(rows, copies)
         for step, within in enumerate(self._stages(steps)):
-            solvent = self._solvent(2)[rows]
-            rows, point, before = rows[solvent], point[solvent], before[solvent]
+            keep = self._goes_on(rows, 2 * copies)
+            if not keep.all():
+                rows, each = rows[keep], keep.repeat(copies)
+                point, before, group = point[each], before[each], self._group(rows, copies)
             if not len(rows):
                 break
-            x, y = self._x[rows], self._y[rows]
-            point = within.project(x, point)  # the stage may have narrowed
-            slope = self._slope(rows, point, _LOSSES[leg.loss or "margin"])
-            self.spent[rows.cpu()] += 2
+            if isinstance(within, L1Ball):
+                point = within.project(group.x, point)  # the stage may have narrowed
+            slope = self._slope(group, point, legs)
+            self.spent[rows.cpu()] += 2 * copies
             if within == self._within:
-                stands = ~self._note(rows, point, margin(slope.logits, y), slope.fooled(y))
-                rows, point, before, x, slope = (
-                    rows[stands],
-                    point[stands],
-                    before[stands],
-                    x[stands],
-                    slope.only(stands),
-                )
+                self._note(rows, point, margin(slope.logits, group.y), slope.fooled(group.y))
             if step == steps:
                 break
             along = (1 + math.cos(math.pi * step / steps)) / 2
-            there = within.ascend(x, point, slope.gradient, max(_FIRST_STEP * along, _LAST_STEP))
+            there = within.ascend(group.x, point, slope.gradient, max(_FIRST_STEP * along, _LAST_STEP))
             if step:
-                blend = point + _MOMENTUM * (there - point) + (1 - _MOMENTUM) * (point - before)
-                there = within.project(x, blend)
+                there = torch.lerp(point, there, _MOMENTUM).add_(point - before, alpha=1 - _MOMENTUM)
+                there = within.project(group.x, there)
             before, point = point, there
         return ~self._stands[first]
 
-    def _slope(self, rows: Tensor, point: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Slope:
-        x, y = self._x[rows], self._y[rows]
-        return self._model.only(rows).slope(point, lambda z: loss(z, y), lambda p: self._within.render(x, p))
+    def _group(self, rows: Tensor, copies: int) -> "_Group":
+        return _Group(self._model.only(rows), torch.cat([self._x[rows]] * copies), self._y[rows].repeat(copies))
+
+    def _slope(self, group: "_Group", point: Tensor, legs: Sequence[Leg]) -> Slope:
+        losses = [_LOSSES[leg.loss] for leg in legs]
+
+        def objective(logits: Tensor) -> Tensor:
+            parts = zip(losses, logits.chunk(len(legs)), group.y.chunk(len(legs)), strict=True)
+            return torch.cat([loss(z, y) for loss, z, y in parts])
+
+        return group.model.slope(point, objective, lambda p: self._within.render(group.x, p))
 
     def _stages(self, steps: int) -> Iterator[PerturbationSet]:
         """The set of each slope of a climb.
@@ -193,22 +186,30 @@ class _Field:
             )
 
     def change(self, rows: Tensor, changes: int) -> Tensor:
-        """Random changes of the best point of some rows, kept where the margin rises; bool, which of them fell."""
-        first = rows
-        if not isinstance(self._within, LinfBall | L2Ball):
+        """Random changes of the best point of some rows, a few at once, the best of them kept where the margin rises.
+
+        Linf and L2 balls only.  Returns bool, which of them fell.
+        """
+        first, within = rows, self._within
+        if not isinstance(within, LinfBall | L2Ball):
             return ~self._stands[first]
-        draw = squares_of(self._within, self._rng)
+        draw, group = squares_of(within, self._rng), self._group(rows, _CHANGES)
         for _ in range(changes):
-            rows = rows[self._solvent(1)[rows] & self._stands[rows]]
+            keep = self._goes_on(rows, _CHANGES)
+            if not keep.all():
+                rows = rows[keep]
+                group = self._group(rows, _CHANGES)
             if not len(rows):
                 break
-            x, y = self._x[rows], self._y[rows]
-            share = _WINDOWS[int(torch.randint(len(_WINDOWS), (), generator=self._rng))]
-            point = draw.change(x, self.points[rows], share)
-            scored = self._model.only(rows).scored(point)
-            self.spent[rows.cpu()] += 1
-            self._note(rows, point, margin(scored.logits, y), scored.fooled(y))
+            x, best = group.x[: len(rows)], self.points[rows]
+            point = torch.cat([draw.change(x, best, self._window()) for _ in range(_CHANGES)])
+            scored = group.model.scored(point)
+            self.spent[rows.cpu()] += _CHANGES
+            self._note(rows, point, margin(scored.logits, group.y), scored.fooled(group.y))
         return ~self._stands[first]
+
+    def _window(self) -> float:
+        return _WINDOWS[int(torch.randint(len(_WINDOWS), (), generator=self._rng))]
 
     def _start(self, rows: Tensor, kind: Start) -> Tensor:
         x = self._x[rows]
@@ -224,10 +225,23 @@ class _Field:
     def _solvent(self, cost: int) -> Tensor:
         return (self.spent + cost <= self._limit).to(self._stands.device)
 
-    def _note(self, rows: Tensor, point: Tensor, gain: Tensor, fooled: Tensor) -> Tensor:
-        """Keep what is better than before; whoever is fooled stands no more."""
-        better = fooled | (gain > self.best[rows])
-        self.best[rows[better]] = gain[better].to(self.best)
-        self.points[rows[better]] = point[better]
-        self._stands[rows[fooled]] = False
-        return fooled
+    def _goes_on(self, rows: Tensor, cost: int) -> Tensor:
+        return self._stands[rows] & self._solvent(cost)[rows]
+
+    def _note(self, rows: Tensor, point: Tensor, gain: Tensor, fooled: Tensor) -> None:
+        """Keep the best of the copies where it is better than before; whoever is fooled stands no more."""
+        gain = torch.where(fooled, torch.inf, gain).nan_to_num(-torch.inf, torch.inf)
+        most, copy = gain.view(-1, len(rows)).max(dim=0)
+        better = (most > self.best[rows]).nonzero().squeeze(1)
+        if len(better):
+            self.best[rows[better]] = most[better].to(self.best)
+            self.points[rows[better]] = point[copy[better] * len(rows) + better]
+            self._stands[rows[fooled.view(-1, len(rows)).any(dim=0)]] = False
+
+
+class _Group(NamedTuple):
+    """The examples of R rows, k copies of each: a handle on R, and `[k * R]` inputs and labels."""
+
+    model: Metered
+    x: Tensor
+    y: Tensor

@@ -65,15 +65,14 @@ def section() -> Iterable[str]:
     found = read("black_box")
     if not found:
         return
-    first = found[0]
     yield "## Attacks by queries\n"
     yield (
-        f"`bench/black_box.py`: the first {first['images']} test images that the model answers rightly, up to "
-        f"{first['limit']:,} queries each, one image at a time, seeded by the image's number. One oracle counts for "
-        "all: an attack ends at its first wrong answer inside the set, whatever it meant the query for; a point asked "
-        "twice counts once; the clean image is free. Median and mean are over the images fooled; at 90 %, over the "
-        "cheapest 90 % of all images. The last columns are the curve: how many had fallen within so many queries. Aim: "
-        "at equal success, a median of no more than the peer's, and no fewer fooled.\n"
+        "`bench/black_box.py`: the first test images that the model answers rightly, one image at a time, seeded by "
+        "the image's number. One oracle counts for all: an attack ends at its first wrong answer inside the set, "
+        "whatever it meant the query for; a point asked twice counts once; the clean image is free. Median and mean "
+        "are over the images fooled; at 90 %, over the cheapest 90 % of all images. The last columns are the curve: "
+        "how many had fallen within so many queries. Aim: at equal success, a median of no more than the peer's, and "
+        "no fewer fooled.\n"
     )
     settings = sorted(
         {
@@ -86,5 +85,6 @@ def section() -> Iterable[str]:
     yield "Settings: " + "; ".join(f"{name}: {told}" for name, told in settings) + ".\n"
     for setting in found:
         yield f"### {setting['model']}, {setting['within']}, {_ACCESS[setting['access']]}\n"
+        yield f"{setting['images']} images, up to {setting['limit']:,} queries each.\n"
         yield "\n".join(_rows(setting)) + "\n"
         yield "\n".join(_duels(setting["contestants"])) + "\n"

@@ -88,7 +88,8 @@ def section() -> Iterable[str]:
         "that PGD-20 finds strongest on images held out, a model whose gradients mislead in part; `fashion`: "
         "Fashion-MNIST; `l2`: PGD training in L2. The attack's constants were chosen on training images that were held "
         "out of training, except the average of 800 passes: it was raised from 400 and 650 after looks at `pgd`, where "
-        "2 to 3 of the test images stood that AutoAttack fooled.\n"
+        "2 to 3 of the test images stood that AutoAttack fooled. That later climbs share a batch was "
+        "decided on training images.\n"
     )
 
 

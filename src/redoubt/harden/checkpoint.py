@@ -1,4 +1,4 @@
-"""Where training stood after an epoch, as a safetensors file: weights, optimiser state and history."""
+"""Where training stood after an epoch, as a safetensors file: weights, optimiser state, average, best, and history."""
 
 import hashlib
 import json
@@ -8,64 +8,91 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from redoubt.harden.adversarial import Epoch
+from redoubt.harden.count import Count
+from redoubt.harden.course import Course, Tensors
+from redoubt.harden.epoch import Epoch
 from redoubt.storage import write_atomically
 
 
-def save(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optimizer, history: list[Epoch]) -> None:
+def save(path: Path, claim: str, course: Course) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         path: the file.
         claim: digest of all that decides the course of training; `load` asks for the same.
-        module: its state is saved.
-        optimizer: its state is saved.
-        history: the epochs so far.
+        course: where training stands.
 
     Raises:
         StorageError: it cannot be written.
     """
-    tensors = {f"module/{name}": value for name, value in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors = _named("module", dict(course.model.module.state_dict()))
+    for index, state in course.optimizer.state_dict()["state"].items():
+        tensors |= {
+            f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items() if value is not None
+        }
+    if course.averaged is not None:
+        tensors |= _named("averaged", dict(course.averaged.module.state_dict()))
+    if course.best is not None:
+        tensors |= _named("best", course.best)
     # A copy of each: tensors that share memory would be refused.
     copies = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-    told = json.dumps([asdict(epoch) for epoch in history])
-    metadata = {"claim": claim, "history": told, "digest": _digest(copies, told)}
+    told = json.dumps(
+        {
+            "history": [asdict(epoch) for epoch in course.history],
+            "steps": course.steps,
+            "updates": course.updates,
+            "count": asdict(course.count),
+        }
+    )
+    metadata = {"claim": claim, "told": told, "digest": _digest(copies, told)}
     write_atomically(path, safetensors.torch.save(copies, metadata))
 
 
-def load(path: Path, claim: str, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[Epoch]:
-    """Take a checkpoint's state into module and optimiser, and return its history.
+def load(path: Path, claim: str, course: Course) -> bool:
+    """Take a checkpoint's state into the course; whether it was.
 
-    An absent, damaged or foreign checkpoint (of another recipe, model or data) changes nothing and gives no history.
+    An absent, damaged or foreign checkpoint (of another recipe, model or data) changes nothing.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("claim") != claim:
-                return []
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata["digest"] != _digest(tensors, metadata["history"]):
-            return []
-        history = [Epoch(**epoch) for epoch in json.loads(metadata["history"])]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition("/")
-            if kind == "optimizer":
-                index, _, key = rest.partition("/")
-                state.setdefault(int(index), {})[key] = value
-        module.load_state_dict({n.removeprefix("module/"): v for n, v in tensors.items() if n.startswith("module/")})
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+                return False
+            tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["digest"] != _digest(tensors, metadata["told"]):
+            return False
+        told = json.loads(metadata["told"])
+        history = [Epoch(**epoch) for epoch in told["history"]]
+        steps, updates, count = int(told["steps"]), int(told["updates"]), Count(**told["count"])
+        state: dict[int, Tensors] = {}
+        for name, value in _within("optimizer", tensors).items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = value
+        course.model.module.load_state_dict(_within("module", tensors))
+        course.optimizer.load_state_dict(
+            {"state": state, "param_groups": course.optimizer.state_dict()["param_groups"]}
+        )
+        if course.averaged is not None:
+            course.averaged.module.load_state_dict(_within("averaged", tensors))
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
-        return []
-    return history
+        return False
+    course.best = _within("best", tensors) or None
+    course.history, course.steps, course.updates, course.count = history, steps, updates, count
+    return True
 
 
-def _digest(tensors: dict[str, Tensor], history: str) -> str:
-    total = hashlib.sha256(history.encode())
+def _named(kind: str, state: Tensors) -> Tensors:
+    return {f"{kind}/{name}": value for name, value in state.items()}
+
+
+def _within(kind: str, tensors: Tensors) -> Tensors:
+    return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}
+
+
+def _digest(tensors: dict[str, Tensor], told: str) -> str:
+    total = hashlib.sha256(told.encode())
     for name, value in sorted(tensors.items()):
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")

@@ -4,6 +4,7 @@ from redoubt.policy.draft import draft, system_name
 from redoubt.policy.explain import explain
 from redoubt.policy.problems import PolicyProblems
 from redoubt.policy.read import PolicyFile, parse_policy, read_policy
+from redoubt.policy.recipe import parse_recipe, read_recipe
 from redoubt.policy.schema import policy_schema, schema_text
 from redoubt.policy.strategies import playable
 
@@ -13,9 +14,11 @@ __all__ = [
     "draft",
     "explain",
     "parse_policy",
+    "parse_recipe",
     "playable",
     "policy_schema",
     "read_policy",
+    "read_recipe",
     "schema_text",
     "system_name",
 ]

@@ -239,12 +239,13 @@ def _harden(policy: Policy) -> Iterator[Wrong]:
     if policy.harden is None:
         return
     ids = [requirement.id for requirement in policy.requirements]
-    if policy.harden.against not in ids:
-        meant = nearest(policy.harden.against, ids)
-        yield (
-            ("harden", "against"),
-            f"no requirement has the id '{policy.harden.against}'{did_you_mean(policy.harden.against, ids)}",
-            f"write '{meant}'" if meant else "name the id of a requirement",
-        )
+    for against in policy.harden.against:
+        if against not in ids:
+            meant = nearest(against, ids)
+            yield (
+                ("harden", "against"),
+                f"no requirement has the id '{against}'{did_you_mean(against, ids)}",
+                f"write '{meant}'" if meant else "name the id of a requirement",
+            )
     if policy.data.train is None:
         yield ("harden",), "harden needs data to train on, and data has no 'train'", "add train under data"

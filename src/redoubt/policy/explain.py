@@ -9,6 +9,7 @@ from redoubt.policy.words import listed
 from redoubt.records import (
     Adversary,
     DataSource,
+    HardenRecipe,
     ModelSource,
     Norm,
     Policy,
@@ -202,10 +203,37 @@ def _harden(policy: Policy) -> str:
     if recipe is None or train is None:
         return ""
     warmup = f", the first {recipe.warmup:,} of them with a growing set" if recipe.warmup else ""
+    named = "requirement" if len(recipe.against) == 1 else "requirements"
     return (
-        f"redoubt harden trains a stronger model against requirement {recipe.against}: {recipe.epochs:,} epochs over "
-        f"{train.source}{warmup}, {recipe.steps:,} attack steps for each batch of {recipe.batch:,}."
+        f"redoubt harden trains a stronger model against {named} {' and '.join(recipe.against)}: {recipe.epochs:,} "
+        f"epochs over {train.source}{warmup}, {_search(recipe)} for each batch of {recipe.batch:,}{_learnt(recipe)}."
     )
+
+
+def _search(recipe: HardenRecipe) -> str:
+    """The inner maximiser, in words."""
+    if recipe.attack == "worst-of-k":
+        return f"the worst of {recipe.tries:,} random points"
+    if recipe.attack == "free":
+        return f"{recipe.replays:,} replays that move weights and inputs by the same gradient"
+    steps = f"{recipe.steps:,} attack {'step' if recipe.steps == 1 else 'steps'}"
+    if recipe.attack == "ensemble":
+        return f"{steps} on the model or on one of {len(recipe.static):,} that stay as they are"
+    return steps
+
+
+def _learnt(recipe: HardenRecipe) -> str:
+    """What is out of the ordinary in the loss and the weights, in words."""
+    parts = []
+    if recipe.loss != "cross-entropy":
+        parts.append(f"the loss of {recipe.loss.upper()}, beta {recipe.beta:g}")
+    if recipe.weight_perturbation is not None:
+        parts.append(f"weights perturbed by {_percent(recipe.weight_perturbation)} of their norm")
+    if recipe.average is not None:
+        parts.append("weights averaged")
+    if recipe.keep == "best":
+        parts.append("the best epoch kept")
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def _percent(share: float) -> str:

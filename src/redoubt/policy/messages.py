@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from redoubt.policy.document import Document, Key
 from redoubt.policy.problems import MOST_REPORTED, did_you_mean, nearest, shown
 from redoubt.policy.shape import Spot, follow
-from redoubt.records import PolicyError, Requirement
+from redoubt.records import Policy, PolicyError, Requirement
 from redoubt.records.base import Record
 
 GAMES_TO_COME = ("backdoor", "extraction", "memorisation", "membership", "poisoning")
@@ -23,9 +23,9 @@ _SAID_WITH_REMEDY = re.compile(r"(.*?)(?:[;:] )(write .*)", re.DOTALL)
 Context: TypeAlias = Mapping[str, object]
 
 
-def problems_of(error: ValidationError, document: Document) -> list[PolicyError]:
-    """One error per thing wrong, each at its place."""
-    details = [(detail, follow(detail["loc"], detail["type"])) for detail in error.errors(include_url=False)]
+def problems_of(error: ValidationError, document: Document, root: type[Record] = Policy) -> list[PolicyError]:
+    """One error per thing wrong with a document that should hold a `root`, each at its place."""
+    details = [(detail, follow(detail["loc"], detail["type"], root)) for detail in error.errors(include_url=False)]
     details = [(detail, spot) for detail, spot in details if not _is_echo(detail)]
     unplayed = {spot.path[:2] for detail, spot in details if _is_game_to_come(detail, spot)}
     misspelt = _meant_by_unknown_keys(details)
@@ -164,7 +164,9 @@ def _unfit(detail: ErrorDetails, spot: Spot) -> tuple[str, str]:
     return f"{name}: expected {expected}, got {shown(given)}", _about(spot) or f"write {expected}"
 
 
-_RECORDS: dict[str, type[Record]] = {kind.__name__: kind for kind in Record.__subclasses__()}
+_RECORDS: dict[str, type[Record]] = {
+    kind.__name__: kind for parent in Record.__subclasses__() for kind in (parent, *parent.__subclasses__())
+}
 _ANOTHER_WAY = {
     "Bound": "a bound in words, for example 'robust_accuracy >= 0.85'",
     "DataSource": "a source in words, or a mapping with the keys source, take, seed",

@@ -34,15 +34,15 @@ class Spot:
         return self.owner.model_fields.get(str(self.path[-1])) if self.owner else None
 
 
-def follow(loc: tuple[Key, ...], kind: str) -> Spot:
-    """Read pydantic's location of an error of that kind against the types of `Policy`.
+def follow(loc: tuple[Key, ...], kind: str, root: type[Record] = Policy) -> Spot:
+    """Read pydantic's location of an error of that kind against the types of `root`.
 
     >>> follow(("requirements", 0, "within", "norm", "radios"), "extra_forbidden").path
     ('requirements', 0, 'within', 'radios')
     """
     is_key = loc[-1:] == ("[key]",) and kind != "extra_forbidden"  # or else somebody wrote a key of that name
     path: list[Key] = []
-    here: object = Policy
+    here: object = root
     owner: type[Record] | None = None
     others: tuple[type[Record], ...] = ()
     passed_over: tuple[type[Record], ...] = ()

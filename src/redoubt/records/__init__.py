@@ -34,13 +34,14 @@ from redoubt.records.evidence import (
     Verdict,
 )
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
+from redoubt.records.harden import HardenRecipe, Recipe, StaticModel
+from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
 from redoubt.records.policy import (
     Access,
     Adversary,
     Bound,
     Budget,
     DataSource,
-    HardenRecipe,
     InputFace,
     ModelSource,
     Norm,
@@ -73,6 +74,7 @@ __all__ = [
     "Digests",
     "Distances",
     "EndpointError",
+    "EpochPoint",
     "Evidence",
     "ExampleResult",
     "Fault",
@@ -81,6 +83,7 @@ __all__ = [
     "Found",
     "Guard",
     "HardenRecipe",
+    "Hardening",
     "InputFace",
     "Interval",
     "InvarianceCheck",
@@ -95,7 +98,9 @@ __all__ = [
     "Place",
     "Policy",
     "PolicyError",
+    "Price",
     "Receipt",
+    "Recipe",
     "RedoubtError",
     "Requirement",
     "RequirementEvidence",
@@ -103,8 +108,10 @@ __all__ = [
     "Sign",
     "SignName",
     "Standing",
+    "StaticModel",
     "StorageError",
     "StrategyOutcome",
+    "Swept",
     "Tier",
     "Tried",
     "Verdict",

@@ -21,6 +21,7 @@ from pydantic import (
 
 from redoubt.records.base import Name, Record
 from redoubt.records.guard import Guard
+from redoubt.records.harden import HardenRecipe, Positive
 from redoubt.records.quantities import Degrees, Part, Pixels
 
 
@@ -183,8 +184,6 @@ class Adversary(Record):
 
 
 # ── within what ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class WithinNorm(Record):
@@ -492,22 +491,6 @@ class Requirement(Record):
     )
     strategies: tuple[StrategyName, ...] | None = Field(
         default=None, min_length=1, description="Play only these. All that fit the adversary and the set when absent."
-    )
-
-
-class HardenRecipe(Record):
-    """How `redoubt harden` trains a stronger model: adversarial training (Madry et al. 2018)."""
-
-    against: Name = Field(description="The id of the requirement whose set the model is trained against.")
-    epochs: Annotated[int, Field(gt=0)] = Field(default=20, description="Passes over the training data.")
-    steps: Annotated[int, Field(gt=0)] = Field(default=7, description="Attack steps per training batch.")
-    batch: Annotated[int, Field(gt=0)] = Field(default=128, description="Examples per training step.")
-    learning_rate: Positive = Field(default=1e-3, description="The highest learning rate of the schedule.")
-    warmup: Annotated[int, Field(ge=0)] = Field(
-        default=5, description="Epochs over which the set grows from a point to its full size."
-    )
-    clean_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Weight of the loss on unperturbed inputs, beside the loss on perturbed ones."
     )
 
 

@@ -18,6 +18,7 @@ from redoubt.data import Dataset, load_data
 from redoubt.harden import checkpoint
 from redoubt.harden.course import Course, begin
 from redoubt.harden.epoch import Epoch
+from redoubt.harden.gains import look, some, write_gains
 from redoubt.harden.parallel import members
 from redoubt.harden.price import evidence_of
 from redoubt.harden.train import Training, train
@@ -86,17 +87,10 @@ def harden(
     model, training = prepared.model, prepared.training
     used = training.recipe
     writes = members()[0] == 0
-    claim = digest(
-        [
-            used.model_dump(mode="json"),
-            repr(training.within),
-            training.seed,
-            model.digest(),
-            training.data.digest,
-            [other.digest() for other in training.static],
-        ]
-    )
-    before = model.digest(), value_of(model, training)
+    claim = claim_of(model, training)
+    few = some(training.held_out)
+    digest_before, before = model.digest(), value_of(model, training)
+    seen_before = look(model, few, training.within, training.seed, training.device)
     course = begin(model, used)
     saved = folder / "checkpoint.safetensors"
     checkpoint.load(saved, claim, course)
@@ -106,15 +100,17 @@ def harden(
         if heard is not None:
             heard(epoch, used.epochs)
     course.keep()
-    price = _price(before[1], course, training)
+    price = _price(before, course, training)
     weights = folder / "model.safetensors"
     raw = safetensors.torch.save(
         {name: value.detach().cpu().clone() for name, value in course.shown.module.state_dict().items()}
     )
-    evidence = evidence_of(file, training, before[0], course, price, raw)
+    evidence = evidence_of(file, training, digest_before, course, price, raw)
     if writes:
         write_atomically(weights, raw)
         write_atomically(folder / EVIDENCE, evidence.model_dump_json(indent=1, exclude_unset=True).encode() + b"\n")
+        seen = look(course.shown, few, training.within, training.seed, training.device)
+        write_gains(folder, few, seen_before, seen)
     return Hardened(weights, folder / EVIDENCE, str(training.within), tuple(course.history), price)
 
 
@@ -147,6 +143,21 @@ def prepare(file: PolicyFile, device: str, recipe: Recipe | None = None) -> Prep
     static = tuple(_static(file, index, device, used) for index in range(len(used.static)))
     where = torch.device(device)
     return Prepared(model, Training(training, held_out, within, used, policy.seed, where, static))
+
+
+def claim_of(model: TorchModel, training: Training) -> str:
+    """Digest of all that decides the course of a training; the model as it is before."""
+    return digest(
+        [
+            training.recipe.model_dump(mode="json"),
+            repr(training.within),
+            training.seed,
+            model.digest(),
+            training.data.digest,
+            len(training.data),
+            [other.digest() for other in training.static],
+        ]
+    )
 
 
 def value_of(model: TorchModel, training: Training) -> Watched:

@@ -167,7 +167,7 @@ def _watching(training: Training, number: int) -> Generator:
 
 
 def _in_full(epoch: Epoch, recipe: Recipe) -> bool:
-    return epoch.number > recipe.warmup or epoch.number == recipe.epochs
+    return recipe.attack == "none" or epoch.number > recipe.warmup or epoch.number == recipe.epochs
 
 
 def _is_best(epoch: Epoch, history: list[Epoch], recipe: Recipe) -> bool:

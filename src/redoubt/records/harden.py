@@ -9,7 +9,7 @@ from redoubt.records.base import Name, Record
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-Attack = Literal["pgd", "worst-of-k", "free", "ensemble"]
+Attack = Literal["pgd", "worst-of-k", "free", "ensemble", "none"]
 Loss = Literal["cross-entropy", "trades", "mart"]
 Joined = Literal["random", "worst", "average", "steepest"]
 Fall = Literal["cosine", "triangle", "steps", "constant"]
@@ -40,7 +40,7 @@ class Recipe(Record):
         "`steps: 1` the fast training of Wong et al. 2020). `worst-of-k`: the worst of `tries` random points (Engstrom "
         "et al. 2019). `free`: each batch is replayed, and the gradient that moves the weights moves the inputs as "
         "well (Shafahi et al. 2019). `ensemble`: `pgd` on the model itself or on one of `static` models, drawn for "
-        "each batch (Tramer et al. 2018).",
+        "each batch (Tramer et al. 2018). `none`: plain training.",
     )
     epochs: Annotated[int, Field(gt=0)] = Field(default=20, description="Passes over the training data.")
     steps: Annotated[int, Field(gt=0)] = Field(default=7, description="Attack steps per training batch.")
@@ -123,12 +123,15 @@ class Recipe(Record):
         """The keys that have no effect beside the others, and what each needs."""
         needs = {
             "steps": (self.attack in ("pgd", "ensemble"), "attack: pgd or ensemble"),
-            "step": (self.attack != "worst-of-k", "another attack than worst-of-k"),
+            "step": (self.attack in ("pgd", "ensemble", "free"), "attack: pgd, ensemble or free"),
             "tries": (self.attack == "worst-of-k", "attack: worst-of-k"),
             "replays": (self.attack == "free", "attack: free"),
             "static": (self.attack == "ensemble", "attack: ensemble"),
             "beta": (self.loss != "cross-entropy", "loss: trades or mart"),
-            "clean_share": (self.loss == "cross-entropy", "loss: cross-entropy"),
+            "clean_share": (self.loss == "cross-entropy" and self.attack != "none", "loss: cross-entropy"),
+            "warmup": (self.attack != "none", "an attack"),
+            "radius": (self.attack != "none", "an attack"),
+            "unions": (self.attack != "none", "an attack"),
             "patience": (self.keep == "best", "keep: best"),
             "watch_overfitting": (self.attack == "pgd" or not self.watch_overfitting, "attack: pgd"),
         }
@@ -150,6 +153,8 @@ class Recipe(Record):
             raise ValueError(
                 "attack is ensemble, but no static model is named; write static: [{source: …, weights: …}]"
             )
+        if self.attack == "none" and self.loss != "cross-entropy":
+            raise ValueError("loss learns from worst points, but attack is none; write attack: pgd, or remove loss")
         if self.attack == "free":
             for key, plain in (
                 ("loss", self.loss == "cross-entropy"),

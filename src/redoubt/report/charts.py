@@ -56,10 +56,10 @@ def radius_chart(requirement: RequirementEvidence, ident: str) -> str | None:
     low = min(points[0].scale, 1.0) if log else 0.0
     x = Axis(low, high * (1.25 if log else 1.04), _LEFT, _WIDTH - _RIGHT, log)
     description = "; ".join(f"{_set(point)}: {measured_words(point.robust)}" for point in points)
-    board = _frame(ident, "Robust accuracy against radius", description)
-    y = _shares(board, x.stop)
+    board = frame(ident, "Robust accuracy against radius", description)
+    y = shares(board, x.stop)
     for tick in x.ticks():
-        _x_tick(board, x(tick), f"{tick:g}×")
+        x_tick(board, x(tick), f"{tick:g}×")
     board.text((x.start + x.stop) / 2, _HEIGHT - 8, "radius, as a multiple of the requirement's", "legend", "middle")
     board.line(x(1), _TOP, x(1), _FLOOR, "here")
     end = x(1) > (x.start + x.stop) * 0.6
@@ -109,15 +109,15 @@ def work_chart(requirement: RequirementEvidence, ident: str) -> str | None:
         standing -= fell[passes]
         steps.append((passes, standing))
     steps.append((most, standing))
-    board = _frame(
+    board = frame(
         ident,
         "Robust accuracy against passes billed per example",
         f"From {percent(right / len(examples))} before any attack to {percent(standing / len(examples))} after "
         f"{count(most)} passes.",
     )
-    y = _shares(board, x.stop)
+    y = shares(board, x.stop)
     for tick in x.ticks():
-        _x_tick(board, x(tick), count(tick))
+        x_tick(board, x(tick), count(tick))
     board.text((x.start + x.stop) / 2, _HEIGHT - 8, "passes billed per example", "legend", "middle")
     line = [(x(passes), y(left / len(examples))) for passes, left in steps]
     board.path([(line[0][0], y(0)), *line, (line[-1][0], y(0))], "area")
@@ -136,10 +136,10 @@ def guard_chart(work: WorkFactor, ident: str) -> str | None:
         return None
     most = max(effort.queries for campaign in (bare, guarded) for effort in campaign.efforts)
     x = Axis(1, max(10.0, 10 ** (math.log10(max(most, 1)) * 1.02)), _LEFT, _WIDTH - _RIGHT, log=True)
-    board = _frame(ident, "Inputs fallen against queries, without the guard and through it", work_factor(work))
-    y = _shares(board, x.stop)
+    board = frame(ident, "Inputs fallen against queries, without the guard and through it", work_factor(work))
+    y = shares(board, x.stop)
     for tick in x.ticks():
-        _x_tick(board, x(tick), count(tick))
+        x_tick(board, x(tick), count(tick))
     board.text((x.start + x.stop) / 2, _HEIGHT - 8, "queries spent on an input", "legend", "middle")
     lines = ((bare, "curve other", "dashed: the model alone"), (guarded, "curve", "through the guard"))
     for at, (campaign, line, name) in enumerate(lines):
@@ -158,11 +158,12 @@ def guard_chart(work: WorkFactor, ident: str) -> str | None:
 # ── what the charts share ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _frame(ident: str, title: str, description: str) -> Board:
+def frame(ident: str, title: str, description: str) -> Board:
+    """An empty chart."""
     return Board(_WIDTH, _HEIGHT, ident, title, description)
 
 
-def _shares(board: Board, right: float) -> Axis:
+def shares(board: Board, right: float) -> Axis:
     """The vertical axis, 0 to 100 %, with its grid."""
     y = Axis(0, 1, _FLOOR, _TOP)
     for share in (0, 0.25, 0.5, 0.75, 1):
@@ -171,7 +172,8 @@ def _shares(board: Board, right: float) -> Axis:
     return y
 
 
-def _x_tick(board: Board, x: float, content: str) -> None:
+def x_tick(board: Board, x: float, content: str) -> None:
+    """A tick on the horizontal axis."""
     board.line(x, _FLOOR, x, _FLOOR + 4, "floor")
     board.text(x, _FLOOR + 17, content, "tick", "middle")
 

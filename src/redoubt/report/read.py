@@ -15,13 +15,21 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from redoubt.records import Evidence, ExampleResult, OtherClass, Place, StorageError
+from redoubt.records import Evidence, ExampleResult, Hardening, OtherClass, Place, StorageError
 from redoubt.records.base import Record
 
 EVIDENCE, EXAMPLES, POLICY, TIMINGS = "evidence.json", "examples.safetensors", "policy.yaml", "timings.json"
-_LIMITS = {EVIDENCE: 256 << 20, EXAMPLES: 2 << 30, POLICY: 1 << 20, TIMINGS: 16 << 20}
+HARDENED, GAINS = "hardened.json", "gains.safetensors"
+_LIMITS = {
+    EVIDENCE: 256 << 20,
+    EXAMPLES: 2 << 30,
+    POLICY: 1 << 20,
+    TIMINGS: 16 << 20,
+    HARDENED: 16 << 20,
+    GAINS: 256 << 20,
+}
 _MAX_COORDINATES = 1 << 24  # of one input; larger ones are not shown
-_AGAIN = "run `redoubt assess` again into the same folder"
+_AGAIN = "run the command that wrote it again, into the same folder"
 
 Floats = NDArray[np.float32]
 R = TypeVar("R", bound=Record)
@@ -110,6 +118,52 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
             for name in chosen
         },
     )
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What robustness looks like, for a few inputs; before is the plain model, after the hardened one.
+
+    Attributes:
+        x: the inputs, float32 `[N, *shape]` in the input range.
+        gradient: the loss's gradients with respect to them, before and after, `[N, *shape]`.
+        surface: the loss on a square through each, before and after, `[N, G, G]`: one step along the steepest way to
+            the set's edge to the right and the left, along a random one up and down.
+    """
+
+    x: Floats
+    gradient: tuple[Floats, Floats]
+    surface: tuple[Floats, Floats]
+
+
+def read_hardening(path: Path) -> tuple[Hardening, Gains | None]:
+    """Read what `harden` left in `path`; without pictures where there are none.
+
+    Raises:
+        StorageError: a file is missing, too large, or not what it should be; the message names it.
+    """
+    hardening = _record(path / HARDENED, Hardening)
+    if not hardening.curve:
+        raise StorageError("has no epoch in its curve", Place(str(path / HARDENED)), remedy=_AGAIN)
+    return hardening, _gains(path / GAINS) if (path / GAINS).exists() else None
+
+
+def _gains(path: Path) -> Gains:
+    _check_size(path)
+    with _wall(path), safe_open(path, framework="numpy") as file:
+        found: dict[str, Floats] = {}
+        names = ("x", "gradient/before", "gradient/after", "surface/before", "surface/after")
+        for name in names:
+            if name not in file.keys():  # noqa: SIM118
+                raise StorageError(f"holds no tensor {name!r}", Place(str(path)), remedy=_AGAIN)
+            array = file.get_tensor(name)
+            like = found["x"].shape if name.startswith("gradient") else (len(found.get("x", array)), *array.shape[1:])
+            square = not name.startswith("surface") or (array.ndim == 3 and array.shape[1] == array.shape[2] > 1)
+            if array.dtype != np.float32 or array.shape != like or not square or not np.isfinite(array).all():
+                raise StorageError(f"tensor {name!r} is not what it should be", Place(str(path)), remedy=_AGAIN)
+            found[name] = array
+        x, *rest = (found[name] for name in names)
+        return Gains(x, (rest[0], rest[1]), (rest[2], rest[3]))
 
 
 def _check_sense(evidence: Evidence, where: Place) -> None:

@@ -41,6 +41,8 @@ def worst_points(task: Task, within: PerturbationSet, recipe: Recipe, steps: int
         steps: attack steps, which may have been raised above the recipe's.
         starts: see `starts_for`.
     """
+    if recipe.attack == "none":
+        return [task.x]
     members = within.members
     step = recipe.step_length if steps == recipe.steps else 2.5 / steps
     if len(members) == 1 or recipe.unions == "random":

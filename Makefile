@@ -1,11 +1,11 @@
-# Words: demo fix check test bench docs lock.  Each makes what it needs in .venv first.
+# Words: demo fix check test zoo bench docs lock.  Each makes what it needs in .venv first.
 PYTHON ?= python3
 VENV := .venv
 TORCH := torch==2.13.0
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo fix check test bench docs lock clean
+.PHONY: demo fix check test zoo bench docs lock clean
 .DEFAULT_GOAL := test
 
 # torch comes first and pinned: without it, a dependant's open range would fetch the CUDA build.
@@ -32,6 +32,9 @@ check: $(STAMP)           ## lint, types, floors and walls, dependencies
 
 test: $(STAMP)            ## everything but the slow marks, on all cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+zoo: $(STAMP)             ## the hardened models of the bench, with cards, in .bench/zoo (about two hours on one core)
+	$(BIN)/python bench/zoo.py
 
 bench: $(STAMP)           ## the measured figures: rewrites docs/results.md
 	bash bench/run.sh

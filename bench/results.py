@@ -14,6 +14,7 @@ from typing import Any
 import guard_results
 import results_black_box
 import results_gallery
+import results_harden
 import results_invariance
 import results_minimum_norm
 import results_sets
@@ -321,6 +322,7 @@ PARTS = {
     "sets": alone(results_sets.section),
     "tables": alone(results_tables.section),
     "invariance": alone(results_invariance.section),
+    "hardening": alone(results_harden.section),
     "guard": lambda before: guard_results.part(guard_machine(), before),
 }
 

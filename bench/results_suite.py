@@ -21,7 +21,7 @@ def section() -> Iterable[str]:
     yield "## The standard suite beside AutoAttack\n"
     yield (
         "`pyautoattack` 0.2.0, version `standard`, and what `redoubt assess` plays when a policy names no strategy, on "
-        "the same 1,000 test images of five small hardened networks (`bench/zoo.py`). Passes are forward and backward "
+        "the same 1,000 test images of five small hardened networks (`make zoo`). Passes are forward and backward "
         "passes and queries, divided by all 1,000 images; seconds are of the processor, on one thread. Robust accuracy "
         "of ours is the mean over its seeds (least–greatest); the interval is that of the first seed.\n"
     )

@@ -24,16 +24,16 @@ from common import HOME, read, write
 from redoubt.assess.suite import choose
 from redoubt.games import play_round
 from redoubt.models import TorchModel
-from redoubt.perturb import NormBall
+from redoubt.perturb import NormBall, PerturbationSet
 from redoubt.records import Access, Budget
 from reference import Counting
-from zoo import MEMBERS, ZOO, Member, dataset, load
+from zoo import STANDARD, ZOO, Member, dataset, load, member
 
 BATCH = 250  # the size of one task of `redoubt assess`
 NORMS = {"LinfBall": "Linf", "L2Ball": "L2", "L1Ball": "L1"}
 
 
-def ours(model: TorchModel, x: Tensor, y: Tensor, within: NormBall, seed: int) -> dict[str, Any]:
+def ours(model: TorchModel, x: Tensor, y: Tensor, within: PerturbationSet, seed: int) -> dict[str, Any]:
     """The standard suite, as `redoubt assess` plays it against whoever has the weights."""
     standing = torch.ones(len(x), dtype=torch.bool)
     passes = torch.zeros(len(x), dtype=torch.int64)
@@ -86,20 +86,20 @@ def theirs(model: TorchModel, x: Tensor, y: Tensor, within: NormBall, seed: int)
     return {"stages": stages, "fooled": (~standing).tolist()}
 
 
-def compare(member: Member, images: int, runs: dict[str, tuple[Callable[..., dict[str, Any]], int]]) -> None:
+def compare(one: Member, images: int, runs: dict[str, tuple[Callable[..., dict[str, Any]], int]]) -> None:
     """All seeds of one model."""
-    model, data = load(member.name), dataset(member.data, "test", images)
+    model, data = load(one.name), dataset(one.data, "test", images)
     right = model.query(data.x).labels == data.y
     x, y = data.x[right], data.y[right]
     for who, (run, seeds) in runs.items():
         for seed in range(seeds):
-            kept = f"suite/{member.name}-{images}-{who}-{seed}"
+            kept = f"suite/{one.name}-{images}-{who}-{seed}"
             if read(kept) is None:
-                found = run(model, x, y, member.within, seed) | {"images": len(data.y), "clean": len(y)}
+                found = run(model, x, y, one.within, seed) | {"images": len(data.y), "clean": len(y)}
                 write(kept, found)
                 last = found["stages"][-1]
                 print(
-                    f"bench: {member.name} {who} seed {seed}: {last['standing'] / images:.1%} robust, "
+                    f"bench: {one.name} {who} seed {seed}: {last['standing'] / images:.1%} robust, "
                     f"{last['passes'] / images:.0f} passes per image, {last['seconds']:.0f} s",
                     flush=True,
                 )
@@ -111,7 +111,7 @@ def judge() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("fast.yaml", "mnist_model.py"):
         shutil.copy(Path(__file__).with_name(name), folder / name)
-    shutil.copy(ZOO / "fast.safetensors", folder / "model.safetensors")
+    shutil.copy(ZOO / "fast" / "model.safetensors", folder / "model.safetensors")
     command = [sys.executable, "-m", "redoubt", "assess", str(folder / "fast.yaml"), "--workers", "1"]
     if subprocess.run(command, check=False).returncode not in (0, 1, 2):
         raise SystemExit("bench: the assessment of the fast model failed")
@@ -123,7 +123,7 @@ def judge() -> None:
 def main() -> None:
     """Every model asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="*", default=[member.name for member in MEMBERS])
+    parser.add_argument("models", nargs="*", default=list(STANDARD))
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--reference-seeds", type=int, default=2)
@@ -132,9 +132,8 @@ def main() -> None:
         judge()
     torch.set_num_threads(1)
     runs = {"autoattack": (theirs, asked.reference_seeds), "redoubt": (ours, asked.seeds)}
-    for member in MEMBERS:
-        if member.name in asked.models:
-            compare(member, asked.images, runs)
+    for name in asked.models:
+        compare(member(name), asked.images, runs)
 
 
 if __name__ == "__main__":

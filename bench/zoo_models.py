@@ -5,6 +5,20 @@ from torch import nn
 from redoubt.harden import Voting
 
 
+def small() -> nn.Module:
+    """Two strided 4x4 convolutions of 16 and 32 channels, two linear layers; 0.21 million weights."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * 7 * 7, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
 def strided() -> nn.Module:
     """Two strided 4x4 convolutions of 32 and 64 channels, two linear layers; 0.84 million weights."""
     return nn.Sequential(

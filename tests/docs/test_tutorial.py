@@ -96,7 +96,7 @@ def test_the_page_has_every_kind_of_block():
     assert kinds.count(("sh", False)) >= 9
     assert kinds.count(("python", False)) >= 5
     assert kinds.count(("python", True)) >= 5
-    assert kinds.count(("yaml", True)) == 4
+    assert kinds.count(("yaml", True)) == 5
     assert ("text", False) in kinds
     assert TEXT.count("\n```") == 2 * len(BLOCKS)
 

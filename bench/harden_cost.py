@@ -21,7 +21,7 @@ from redoubt.perturb import LinfBall
 from redoubt.records import Recipe
 from zoo import FACE, dataset
 
-IMAGES, BATCH, ROUNDS = 3840, 128, 7
+IMAGES, BATCH, ROUNDS = 640, 128, 7
 BALL = LinfBall(0.3, 0.0, 1.0)
 COMMON = {"batch": BATCH, "optimizer": "adam"}
 RECIPES = {

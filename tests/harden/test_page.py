@@ -107,6 +107,7 @@ def test_the_command_takes_a_recipe_and_sweeps_and_goes_on_where_it_was(write, t
     page = (path.with_suffix(".hardened") / "hardened.html").read_text()
     assert "What a radius costs" in page
     assert "What more examples are worth" in page
+    assert f"redoubt harden {path} --recipe {recipe} --radii 0,1,3 --sizes 60,600" in page
     assert all(isinstance(point, EpochPoint) for point in hardening.curve)
     assert Hardening.model_validate_json(hardening.model_dump_json(exclude_unset=True)) == hardening
 

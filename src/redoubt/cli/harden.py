@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,14 +28,22 @@ def hardened_policy(policy: Path) -> Path:
 class Sweeps:
     """More trainings for the page: at these multiples of the radius, on these numbers of examples."""
 
-    radii: tuple[float, ...] = ()
-    sizes: tuple[int, ...] = ()
+    radii: tuple[float, ...]
+    sizes: tuple[int, ...]
 
 
 def harden_and_write(
-    file: PolicyFile, folder: Path, device: str, recipe: Recipe | None = None, sweeps: Sweeps | None = None
+    file: PolicyFile,
+    folder: Path,
+    device: str,
+    recipe: Recipe | None = None,
+    sweeps: Sweeps | None = None,
+    options: Sequence[str] = (),
 ) -> Path:
-    """Harden with curves that grow, and write a policy for the hardened model beside the first one."""
+    """Harden with curves that grow, and write a policy for the hardened model beside the first one.
+
+    `options` are those of the command, for the page to tell.
+    """
     # Torch takes seconds to import: only the commands that compute wait for it.
     from redoubt.harden import harden as run_hardening
     from redoubt.harden import sweep
@@ -47,7 +56,7 @@ def harden_and_write(
             return hardened_policy(file.path)
     if sweeps is not None:
         sweep(file, folder, device, recipe, sweeps.radii, sweeps.sizes, lambda what: err.print(what, markup=False))
-    page = write_hardening_page(folder, shlex.join(["redoubt", "harden", str(file.path)]))
+    page = write_hardening_page(folder, shlex.join(["redoubt", "harden", str(file.path), *options]))
     target = hardened_policy(file.path)
     weights = os.path.relpath(hardened.weights.resolve(), file.base.resolve())
     write_atomically(target, file.with_weights(weights).encode())
@@ -104,7 +113,9 @@ def harden(
         chosen = named_recipe(recipe)
     sweeps = Sweeps(_numbers(radii, "radii"), tuple(round(size) for size in _numbers(sizes, "sizes")))
     wanted = sweeps if sweeps.radii or sweeps.sizes else None
-    harden_and_write(file, output or policy.with_suffix(".hardened"), device, chosen, wanted)
+    given = (("--output", output), ("--recipe", recipe), ("--radii", radii), ("--sizes", sizes))
+    options = [part for name, value in given if value for part in (name, str(value))]
+    harden_and_write(file, output or policy.with_suffix(".hardened"), device, chosen, wanted, options)
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -60,7 +60,8 @@ def _cost(cost: dict[str, Any]) -> Iterable[str]:
     """What an epoch costs, in plain epochs."""
     yield (
         f"What an epoch costs, as a multiple of a plain one in the same run: processor seconds over {cost['images']:,} "
-        f"images on one thread, median of {cost['rounds']} rounds that take turns (least–greatest).\n"
+        f"images on one thread, median of {cost['rounds']} rounds that take turns "
+        "(least–greatest), beside other work on the same cores.\n"
     )
     yield "| recipe | plain epochs | aim |\n|---|---:|---:|"
     lines = []

@@ -407,3 +407,16 @@ def test_mixed_precision_trains_and_keeps_the_weights_in_float32():
     course, history = trained(recipe)
     assert history[-1].robust > 0.8
     assert all(value.dtype == torch.float32 for value in state(course).values())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model_takes_the_same_course():
+    def run(**keys):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(36, 24), nn.ReLU(), nn.Linear(24, 3))
+        return state(trained(Recipe(epochs=2, warmup=0, batch=32, steps=2, average=0.9, **keys), net=net)[0])
+
+    plain, compiled = run(), run(compile=True)
+    assert plain.keys() == compiled.keys()
+    assert all(torch.allclose(plain[name], compiled[name], atol=1e-4) for name in plain)

@@ -31,7 +31,8 @@ class Price(Record):
     """What hardening cost and gained.
 
     Shares are of the same `examples` held out of training, before and after: unperturbed, and under the training attack
-    with twice the steps.  They guide; `redoubt assess` measures.  Passes are of one example each, forward or backward;
+    with twice the steps.  The model as it was may have learnt from them, before hardening held them out.  They guide;
+    `redoubt assess` measures.  Passes are of one example each, forward or backward;
     seconds are wall time and the one thing here that another run will not repeat.
     """
 

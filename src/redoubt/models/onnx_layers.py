@@ -13,7 +13,7 @@ _MAX = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 _AVG = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
-def _window(node: Node, x: Tensor, kernel: list[int]) -> tuple[int, list[int], list[int], list[tuple[int, int]]]:
+def window(node: Node, x: Tensor, kernel: list[int]) -> tuple[int, list[int], list[int], list[tuple[int, int]]]:
     """Spatial rank less one, strides, dilations, and the padding before and after each spatial axis."""
     spatial = x.ndim - 2
     if not 1 <= spatial <= 3 or len(kernel) != spatial:
@@ -44,14 +44,14 @@ def _padded(x: Tensor, pads: list[tuple[int, int]], value: float) -> Tensor:
 
 def _conv(node: Node, inputs: Inputs) -> Tensor:
     x, weight, bias = need(inputs, 0), need(inputs, 1), maybe(inputs, 2)
-    rank, strides, dilations, pads = _window(node, x, list(weight.shape[2:]))
+    rank, strides, dilations, pads = window(node, x, list(weight.shape[2:]))
     groups = node.integer("group", 1)
     if all(before == after for before, after in pads):
         return _CONV[rank](x, weight, bias, strides, [before for before, _ in pads], dilations, groups)
     return _CONV[rank](_padded(x, pads, 0.0), weight, bias, strides, 0, dilations, groups)
 
 
-def _ceil(node: Node, x: Tensor, kernel: list[int], strides: list[int], pads: list[tuple[int, int]]) -> bool:
+def rounds_up(node: Node, x: Tensor, kernel: list[int], strides: list[int], pads: list[tuple[int, int]]) -> bool:
     """Whether rounding the output size up makes a difference."""
     sizes = [size + sum(pair) for size, pair in zip(x.shape[2:], pads, strict=True)]
     exact = all((size - k) % stride == 0 for size, k, stride in zip(sizes, kernel, strides, strict=True))
@@ -60,9 +60,9 @@ def _ceil(node: Node, x: Tensor, kernel: list[int], strides: list[int], pads: li
 
 def _max_pool(node: Node, inputs: Inputs) -> Tensor:
     x, kernel = need(inputs, 0), node.integers("kernel_shape") or []
-    rank, strides, dilations, pads = _window(node, x, kernel)
+    rank, strides, dilations, pads = window(node, x, kernel)
     spans = [dilation * (k - 1) + 1 for k, dilation in zip(kernel, dilations, strict=True)]
-    ceil = _ceil(node, x, spans, strides, pads)
+    ceil = rounds_up(node, x, spans, strides, pads)
     if ceil and any(after for _, after in pads):
         raise Unsupported("MaxPool with ceil_mode=1 and padding at the end")
     return _MAX[rank](_padded(x, pads, -torch.inf), kernel, strides, 0, dilations, ceil_mode=ceil)
@@ -70,10 +70,10 @@ def _max_pool(node: Node, inputs: Inputs) -> Tensor:
 
 def _average_pool(node: Node, inputs: Inputs) -> Tensor:
     x, kernel = need(inputs, 0), node.integers("kernel_shape") or []
-    rank, strides, dilations, pads = _window(node, x, kernel)
+    rank, strides, dilations, pads = window(node, x, kernel)
     if any(dilation != 1 for dilation in dilations):
         raise Unsupported(f"AveragePool with dilations={dilations}")
-    if _ceil(node, x, kernel, strides, pads):
+    if rounds_up(node, x, kernel, strides, pads):
         raise Unsupported("AveragePool with ceil_mode=1")
     pool = _AVG[rank]
     mean = pool(_padded(x, pads, 0.0), kernel, strides)

@@ -21,7 +21,9 @@ _OLDEST = 7  # before it, broadcasting had attributes of its own
 
 
 @dataclass(frozen=True)
-class _Step:
+class GraphStep:
+    """A node, what it does in torch, and the names of the values it works on and makes."""
+
     node: Node
     operator: Operator
     inputs: tuple[str, ...]
@@ -35,7 +37,7 @@ class GraphModule(nn.Module):
     Integer constants (shapes, axes, indices) stay on the CPU, where they are read; floats move with the module.
     """
 
-    def __init__(self, steps: tuple[_Step, ...], constants: dict[str, Tensor], given: str, wanted: str) -> None:
+    def __init__(self, steps: tuple[GraphStep, ...], constants: dict[str, Tensor], given: str, wanted: str) -> None:
         super().__init__()
         self._steps, self._given, self._wanted = steps, given, wanted
         used = {name for step in steps for name in step.inputs} | {wanted}
@@ -59,6 +61,26 @@ class GraphModule(nn.Module):
                 values.pop(name, None)
         return values[self._wanted]
 
+    @property
+    def steps(self) -> tuple[GraphStep, ...]:
+        """The steps, in order."""
+        return self._steps
+
+    @property
+    def given(self) -> str:
+        """Name of the input."""
+        return self._given
+
+    @property
+    def wanted(self) -> str:
+        """Name of the output."""
+        return self._wanted
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """The constants that the steps use, by name."""
+        return self._integers | {name: self.get_buffer(buffer) for name, buffer in self._floats.items()}
+
     def peeled(self) -> "GraphModule | None":
         """If the graph ends in a softmax over classes or a sigmoid: the module without it.
 
@@ -69,8 +91,7 @@ class GraphModule(nn.Module):
             return None
         if end.node.op == "Softmax" and end.node.integer("axis", -1 if end.node.opset >= 13 else 1) not in (-1, 1):
             return None
-        constants = self._integers | {name: self.get_buffer(buffer) for name, buffer in self._floats.items()}
-        return GraphModule(_with_lasts(self._steps[:-1], end.inputs[0]), constants, self._given, end.inputs[0])
+        return GraphModule(_with_lasts(self._steps[:-1], end.inputs[0]), self.constants, self._given, end.inputs[0])
 
 
 def convert(model: Any, given: str, wanted: str) -> GraphModule:
@@ -92,7 +113,7 @@ def convert(model: Any, given: str, wanted: str) -> GraphModule:
         raise Unsupported("sparse initializers")
     constants = {tensor.name: _tensor(onnx, tensor) for tensor in model.graph.initializer}
     constants.pop(given, None)
-    steps: list[_Step] = []
+    steps: list[GraphStep] = []
     consumed = {name for node in nodes for name in node.input} | {wanted}
     for proto in nodes:
         step = _step(onnx, proto, opset, consumed)
@@ -115,7 +136,7 @@ def _needed(nodes: Any, wanted: str) -> list[Any]:
     return kept[::-1]
 
 
-def _step(onnx: Any, proto: Any, opset: int, consumed: set[str]) -> _Step:
+def _step(onnx: Any, proto: Any, opset: int, consumed: set[str]) -> GraphStep:
     entry = OPERATORS[proto.op_type]
     strange = sorted({attribute.name for attribute in proto.attribute} - entry.attributes)
     if strange:
@@ -125,16 +146,16 @@ def _step(onnx: Any, proto: Any, opset: int, consumed: set[str]) -> _Step:
         raise Unsupported(f"the second output of {proto.op_type}")
     attributes = {attribute.name: _value(onnx, attribute) for attribute in proto.attribute}
     node = Node(proto.op_type, attributes, opset, len(proto.output))
-    return _Step(node, entry, tuple(proto.input), tuple(proto.output), ())
+    return GraphStep(node, entry, tuple(proto.input), tuple(proto.output), ())
 
 
-def _with_lasts(steps: tuple[_Step, ...], wanted: str) -> tuple[_Step, ...]:
+def _with_lasts(steps: tuple[GraphStep, ...], wanted: str) -> tuple[GraphStep, ...]:
     """The steps, each knowing which values it is the last to use."""
     later, ordered = {wanted}, []
     for step in reversed(steps):
         last = tuple({name for name in (*step.inputs, *step.outputs) if name} - later)
         later |= set(step.inputs)
-        ordered.append(_Step(step.node, step.operator, step.inputs, step.outputs, last))
+        ordered.append(GraphStep(step.node, step.operator, step.inputs, step.outputs, last))
     return tuple(reversed(ordered))
 
 

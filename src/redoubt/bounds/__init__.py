@@ -1,0 +1,35 @@
+"""Answers that cover every strategy: interval and linear bounds, branch and bound, smoothing, patch certificates."""
+
+from redoubt.bounds.certificates.ibp import ibp_loss, ibp_weights, radius_at, worst_logits
+from redoubt.bounds.certificates.smoothing import ABSTAINED, Certified, Smoothed, largest_radius, noisy_loss
+from redoubt.bounds.complete.cases import Case, misclassified
+from redoubt.bounds.complete.falsify import Descent
+from redoubt.bounds.complete.prove import Effort, Proof, prove
+from redoubt.bounds.network.from_onnx import from_onnx
+from redoubt.bounds.network.from_torch import from_torch
+from redoubt.bounds.network.graph import Graph
+from redoubt.bounds.relaxed.interval import interval_bounds
+from redoubt.bounds.relaxed.region import Region
+
+__all__ = [
+    "ABSTAINED",
+    "Case",
+    "Certified",
+    "Descent",
+    "Effort",
+    "Graph",
+    "Proof",
+    "Region",
+    "Smoothed",
+    "from_onnx",
+    "from_torch",
+    "ibp_loss",
+    "ibp_weights",
+    "interval_bounds",
+    "largest_radius",
+    "misclassified",
+    "noisy_loss",
+    "prove",
+    "radius_at",
+    "worst_logits",
+]

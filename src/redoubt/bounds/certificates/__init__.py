@@ -1,0 +1,1 @@
+"""Certificates that go with training: interval bounds, smoothing, patches."""

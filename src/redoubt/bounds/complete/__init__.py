@@ -1,0 +1,1 @@
+"""Complete answers: cases, the search for counterexamples, branch and bound."""

@@ -1,0 +1,1 @@
+"""A network as a graph of few operators, from torch modules and ONNX."""

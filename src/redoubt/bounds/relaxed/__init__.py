@@ -1,0 +1,1 @@
+"""Incomplete bounds: intervals, linear bounds backwards, better slopes."""

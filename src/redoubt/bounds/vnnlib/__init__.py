@@ -1,0 +1,1 @@
+"""Properties in the format of the verification competition."""

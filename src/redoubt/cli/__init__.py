@@ -1,6 +1,20 @@
 """The only room that prints; one file per command."""
 
-from redoubt.cli import check, init, schema, assess, harden, report, demo, guard, keys, audit, analyse  # noqa: I001  in the order that help lists
+from redoubt.cli import check, init, schema, assess, harden, prove, report, demo, guard, keys, audit, analyse  # noqa: I001  in the order that help lists
 from redoubt.cli.app import main
 
-__all__ = ["analyse", "assess", "audit", "check", "demo", "guard", "harden", "init", "keys", "main", "report", "schema"]
+__all__ = [
+    "analyse",
+    "assess",
+    "audit",
+    "check",
+    "demo",
+    "guard",
+    "harden",
+    "init",
+    "keys",
+    "main",
+    "prove",
+    "report",
+    "schema",
+]

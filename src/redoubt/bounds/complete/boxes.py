@@ -13,7 +13,7 @@ from redoubt.bounds.complete.trials import Trials
 from redoubt.bounds.network.graph import Graph
 from redoubt.bounds.relaxed.crown import Costs, bounds_before, sweep
 
-MOST_INPUTS = 12
+MOST_INPUTS = 8
 """With more inputs than these, halving boxes gets nowhere."""
 _AT_ONCE = 128
 
@@ -60,7 +60,7 @@ def split_boxes(
         made += len(which)
         part = batch.only(which)
         part = Batch(part.region.with_box(lower, upper), part.rows, part.limits)
-        before = bounds_before(graph, part.region, costs)
+        before = bounds_before(graph, part.region, costs, stop=lambda: stop(made))
         swept = sweep(graph, part.region, len(graph.steps), part.rows, before, costs=costs)
         margin, row = (swept.bound - part.limits).max(dim=1)
         left = (~(margin > 0)).nonzero().squeeze(1)

@@ -17,7 +17,7 @@ from redoubt.bounds.complete.falsify import Descent, falsify, gaps
 from redoubt.bounds.complete.splits import split_relus
 from redoubt.bounds.complete.trials import Run, Trials
 from redoubt.bounds.network.graph import Graph, without_largest
-from redoubt.bounds.relaxed.crown import bounds_before, costs_of, sweep
+from redoubt.bounds.relaxed.crown import Stopped, bounds_before, costs_of, never, sweep
 from redoubt.bounds.relaxed.interval import Pair
 from redoubt.bounds.relaxed.region import Region
 
@@ -33,7 +33,7 @@ class Effort:
     """
 
     parts: int | None = None
-    stop: Callable[[], bool] = lambda: False
+    stop: Callable[[], bool] = never
     search: Descent | None = field(default_factory=Descent)
 
 
@@ -65,7 +65,7 @@ def prove(graph: Graph, cases: Sequence[Case], effort: Effort | None = None, run
 
     Complete, given time, for networks of ReLUs (and what is made of them: LeakyReLU, max pooling, clipping) over
     boxes, up to cases that are met by no more than rounding; not so with sigmoid or tanh, unless there are at most
-    12 inputs, nor over L2 and L1 balls.
+    8 inputs, nor over L2 and L1 balls.
 
     Args:
         graph: any precision; what is proved is of its weights in float64.
@@ -88,7 +88,10 @@ def prove(graph: Graph, cases: Sequence[Case], effort: Effort | None = None, run
     _check(frozen, cases)
     trials = Trials(run or frozen_run(frozen), cases)
     with torch.no_grad():
-        return _prove(frozen, cases, effort, trials)
+        try:
+            return _prove(frozen, cases, effort, trials)
+        except Stopped:
+            return Proof("unknown", "stopped" if effort.stop() else "parts")
 
 
 def frozen_run(graph: Graph) -> Run:
@@ -116,7 +119,7 @@ def _check(graph: Graph, cases: Sequence[Case]) -> None:
 def _prove(graph: Graph, cases: Sequence[Case], effort: Effort, trials: Trials) -> Proof:
     batch = side_by_side(cases)
     costs = costs_of(graph, batch.region)
-    before = _shared_bounds(batch, lambda region: bounds_before(graph, region, costs))
+    before = _shared_bounds(batch, lambda region: bounds_before(graph, region, costs, stop=effort.stop))
     made = len(cases)
     swept = sweep(graph, batch.region, len(graph.steps), batch.rows, before, costs=costs)
     left = (~((swept.bound - batch.limits).amax(dim=1) > 0)).nonzero().squeeze(1)  # NaN is nothing proved
@@ -135,11 +138,14 @@ def _prove(graph: Graph, cases: Sequence[Case], effort: Effort, trials: Trials) 
     def stop(bounded: int) -> bool:
         return effort.stop() or (effort.parts is not None and made + bounded >= effort.parts)
 
-    if graph.size <= MOST_INPUTS:
-        end, more = split_boxes(graph, batch, numbers, costs, trials, stop)
-    else:
-        with torch.enable_grad():
-            end, more = split_relus(graph, batch, numbers, before, costs, trials, stop)
+    try:
+        if graph.size <= MOST_INPUTS:
+            end, more = split_boxes(graph, batch, numbers, costs, trials, stop)
+        else:
+            with torch.enable_grad():
+                end, more = split_relus(graph, batch, numbers, before, costs, trials, stop)
+    except Stopped:
+        end, more = "stopped", 0
     made += more
     if end == "counterexample":
         return Proof("counterexample", x=trials.found, parts=made)

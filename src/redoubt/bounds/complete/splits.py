@@ -124,7 +124,9 @@ class _Tree:
         if self._small:
             wide = {at: sign for at, sign in signs.items() if bool(sign.any())}
             region = self._batch.region.rows(cases)
-            before = bounds_before(self._graph, region, self._costs, known=before, signs=wide)
+            before = bounds_before(
+                self._graph, region, self._costs, known=before, signs=wide, stop=lambda: self._stop(self._made)
+            )
         return self._bound(cases, before, signs, slopes, multipliers, _ASCENT)
 
     def _bound(

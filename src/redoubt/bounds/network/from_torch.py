@@ -42,7 +42,7 @@ def add_torch(builder: Builder, module: nn.Module, given: Wire) -> Wire:
         traced = torch.fx.symbolic_trace(module)
     except Exception as error:  # the wall to the module's own code, which may raise anything
         told = " ".join(str(error).split())[:200]
-        raise Unsupported(f"a module that torch.fx cannot trace ({told})") from error
+        raise Unsupported(f"a {type(module).__name__} that torch.fx cannot trace ({told})") from error
     output = _Walk(traced, builder).run(given)
     if not isinstance(output, Wire):
         raise Unsupported(f"a module that returns a {type(output).__name__} instead of one tensor")

@@ -9,7 +9,7 @@ coefficient that the sweep meets, the error that rounding may have made there is
 is returned has been lowered by more than the sum of all errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,15 @@ from redoubt.bounds.relaxed.lines import Lines, line_rounding, relu_lines, s_lin
 from redoubt.bounds.relaxed.region import Region
 
 _CELLS = 6_000_000  # coefficients held at once
+
+
+class Stopped(Exception):
+    """Whoever waits for the bounds has no more time for them."""
+
+
+def never() -> bool:
+    """Nobody is in a hurry."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,7 @@ def bounds_before(
     *,
     known: Mapping[int, Pair] | None = None,
     signs: Mapping[int, Tensor] | None = None,
+    stop: Callable[[], bool] = never,
 ) -> dict[int, Pair]:
     """Sound bounds `[B, n]` on the input of every activation, by the activation's number: the tighter of intervals
     and linear bounds.
@@ -175,6 +185,10 @@ def bounds_before(
         costs: of rounding, over a region that holds them.
         known: bounds that hold already.
         signs: see `Splits`; the bounds need hold only where these do.
+        stop: whether to give up now.
+
+    Raises:
+        Stopped: it said so.
     """
     values: list[Pair] = [(region.lower, region.upper)]
     found: dict[int, Pair] = {}
@@ -189,7 +203,7 @@ def bounds_before(
         low, high = _assumed(low, high, signs, at)
         if not (region.is_box and _is_first(graph, step.inputs[0])):
             open_ = (low < 0) & (high > 0) if isinstance(step.op, Relu) else high > low
-            low, high = _tightened(graph, region, costs, step.inputs[0], (low, high), open_.any(dim=0), found)
+            low, high = _tightened(graph, region, costs, step.inputs[0], (low, high), open_.any(dim=0), found, stop)
             low, high = _assumed(low, high, signs, at)
         found[at] = (low, high)
         values.append(bent(step.op, (low, torch.maximum(low, high))))
@@ -218,14 +232,23 @@ def _is_first(graph: Graph, value: int) -> bool:
 
 
 def _tightened(
-    graph: Graph, region: Region, costs: Costs, value: int, pair: Pair, which: Tensor, before: Mapping[int, Pair]
+    graph: Graph,
+    region: Region,
+    costs: Costs,
+    value: int,
+    pair: Pair,
+    which: Tensor,
+    before: Mapping[int, Pair],
+    stop: Callable[[], bool],
 ) -> Pair:
     """Linear bounds on some numbers of a value, `which` `[n]`, joined with what is known."""
     low, high = (bound.clone() for bound in pair)
     wanted = which.nonzero().squeeze(1)
     widest = max(graph.size_of(v) for v in range(value + 1))
     chunk = max(_CELLS // (2 * len(region) * widest), 1)
-    for part in torch.split(wanted, chunk):
+    for part in torch.split(wanted, chunk) if len(wanted) else ():
+        if stop():
+            raise Stopped
         rows = torch.zeros(2 * len(part), graph.size_of(value), dtype=low.dtype, device=low.device)
         rows[torch.arange(len(part)), part] = 1.0
         rows[torch.arange(len(part)) + len(part), part] = -1.0

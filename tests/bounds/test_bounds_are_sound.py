@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from small_networks import NETS, exact, exact_intervals, exact_outputs, mlp
 from redoubt.bounds import Region, from_torch, interval_bounds
 from redoubt.bounds.network.graph import without_largest
 from redoubt.bounds.network.ops import SShape
@@ -17,6 +16,7 @@ from redoubt.bounds.relaxed.interval import interval_values
 from redoubt.bounds.relaxed.lines import relu_lines, s_lines
 from redoubt.bounds.relaxed.slopes import first_slopes, tune
 from redoubt.records import Norm
+from small_networks import NETS, exact, exact_intervals, exact_outputs, mlp
 
 
 def graph_of(name):

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from models.test_onnx_operators import CASES
-from small_networks import NETS, mlp, onnx_of
 from redoubt.bounds import from_onnx, from_torch
 from redoubt.bounds.network.from_onnx import MOVES, RULES
 from redoubt.bounds.network.graph import without_largest
@@ -13,6 +12,7 @@ from redoubt.bounds.network.onnx_network import load_network
 from redoubt.models.onnx_node import Unsupported
 from redoubt.models.onnx_torch import convert
 from redoubt.records import ModelError
+from small_networks import NETS, mlp, onnx_of
 
 
 @pytest.mark.parametrize("name", NETS)

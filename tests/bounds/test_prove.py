@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from small_networks import NETS, mlp
 from redoubt.bounds import Case, Effort, Region, from_torch, misclassified, prove
 from redoubt.bounds.complete import boxes
 from redoubt.bounds.complete.cases import side_by_side
 from redoubt.bounds.complete.falsify import Descent, falsify, gaps
 from redoubt.bounds.complete.trials import into_float32
 from redoubt.records import Norm
+from small_networks import NETS, mlp
 
 
 def box(x, radius):

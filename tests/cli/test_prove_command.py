@@ -8,9 +8,8 @@ import pytest
 import torch
 from onnx import helper
 
-from small_networks import mlp, onnx_of
-
 from redoubt.cli.app import run
+from small_networks import mlp, onnx_of
 
 
 @pytest.fixture(name="net")

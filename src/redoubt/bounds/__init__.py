@@ -1,6 +1,7 @@
 """Answers that cover every strategy: interval and linear bounds, branch and bound, smoothing, patch certificates."""
 
 from redoubt.bounds.certificates.ibp import ibp_loss, ibp_weights, radius_at, worst_logits
+from redoubt.bounds.certificates.patches import Ablated, PatchCertified, ablate, ablated_loss, patch_certified
 from redoubt.bounds.certificates.smoothing import ABSTAINED, Certified, Smoothed, largest_radius, noisy_loss
 from redoubt.bounds.complete.cases import Case, misclassified
 from redoubt.bounds.complete.falsify import Descent
@@ -13,14 +14,18 @@ from redoubt.bounds.relaxed.region import Region
 
 __all__ = [
     "ABSTAINED",
+    "Ablated",
     "Case",
     "Certified",
     "Descent",
     "Effort",
     "Graph",
+    "PatchCertified",
     "Proof",
     "Region",
     "Smoothed",
+    "ablate",
+    "ablated_loss",
     "from_onnx",
     "from_torch",
     "ibp_loss",
@@ -29,6 +34,7 @@ __all__ = [
     "largest_radius",
     "misclassified",
     "noisy_loss",
+    "patch_certified",
     "prove",
     "radius_at",
     "worst_logits",

@@ -11,7 +11,7 @@ from redoubt.bounds.complete.cases import Batch
 from redoubt.bounds.complete.falsify import gaps
 from redoubt.bounds.complete.trials import Trials
 from redoubt.bounds.network.graph import Graph
-from redoubt.bounds.relaxed.crown import Costs, bounds_before, sweep
+from redoubt.bounds.relaxed.crown import Costs, Stopped, bounds_before, sweep
 
 MOST_INPUTS = 8
 """With more inputs than these, halving boxes gets nowhere."""
@@ -81,12 +81,21 @@ def split_boxes(
             heapq.heappush(waiting, box)
         return False
 
+    try:
+        return _halve(waiting, batch, bound, lambda: stop(made)), made
+    except Stopped:
+        return "stopped", made
+
+
+def _halve(
+    waiting: list[_Box], batch: Batch, bound: Callable[[Tensor, Tensor, Tensor], bool], stop: Callable[[], bool]
+) -> str:
     if bound(torch.arange(len(batch.rows)), batch.region.lower, batch.region.upper):
-        return "counterexample", made
+        return "counterexample"
     stuck = False
     while waiting:
-        if stop(made):
-            return "stopped", made
+        if stop():
+            return "stopped"
         worst = [heapq.heappop(waiting) for _ in range(min(_AT_ONCE, len(waiting)))]
         lower, upper, which = [], [], []
         for box in worst:
@@ -100,5 +109,5 @@ def split_boxes(
             upper += [first, box.upper]
             which += [box.case, box.case]
         if which and bound(torch.tensor(which), torch.stack(lower), torch.stack(upper)):
-            return "counterexample", made
-    return ("stuck" if stuck else "proved"), made
+            return "counterexample"
+    return "stuck" if stuck else "proved"

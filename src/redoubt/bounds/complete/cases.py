@@ -62,8 +62,23 @@ class Batch:
         return Batch(self.region.rows(which), self.rows[which], self.limits[which])
 
 
+def _with_sum(case: Case) -> Case:
+    whole = bool(((case.rows == case.rows.round()) & (case.rows.abs() < 2**40)).all())
+    if len(case.rows) == 1 or not whole:  # only sums without rounding
+        return case
+    limit = case.limits.sum() + len(case.limits) * 2.0**-50 * case.limits.abs().sum()
+    return Case(
+        case.region,
+        torch.cat([case.rows, case.rows.sum(dim=0, keepdim=True)]),
+        torch.cat([case.limits, limit[None]]),
+    )
+
+
 def side_by_side(cases: Sequence[Case]) -> Batch:
-    """The cases as one batch."""
+    """The cases as one batch.  Where all conditions of a case must be met, their sum is one more: what no single
+    condition rules out, it may.
+    """
+    cases = [_with_sum(case) for case in cases]
     most = max(len(case.limits) for case in cases)
     picked = [torch.arange(most).where(torch.arange(most) < len(case.limits), torch.tensor(0)) for case in cases]
     first = cases[0].region

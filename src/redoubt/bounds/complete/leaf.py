@@ -11,7 +11,7 @@ from torch import Tensor
 from redoubt.bounds.complete.cases import Batch
 from redoubt.bounds.network.graph import Graph
 from redoubt.bounds.relaxed.crown import Costs, Splits, sweep
-from redoubt.bounds.relaxed.interval import Pair
+from redoubt.bounds.relaxed.interval import ROUNDING, Pair
 
 
 def settle(
@@ -121,4 +121,6 @@ def _ruled_out(
         multipliers[at] = dense
     splits = Splits({at: signs[at].double() for at, _ in held}, multipliers)
     bound = sweep(graph, one.region, len(graph.steps), a[None, None], before, splits=splits, costs=costs).bound
-    return bool(bound[0, 0] > limit + 1e-12 * abs(limit))
+    # The weighted sum of rows was rounded too.
+    size = weights @ (one.rows[0].abs() @ costs.sizes[-1][0] + one.limits[0].abs())
+    return bool(bound[0, 0] > limit + (len(weights) + 4) * ROUNDING * float(size))

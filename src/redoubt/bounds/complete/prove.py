@@ -138,14 +138,11 @@ def _prove(graph: Graph, cases: Sequence[Case], effort: Effort, trials: Trials) 
     def stop(bounded: int) -> bool:
         return effort.stop() or (effort.parts is not None and made + bounded >= effort.parts)
 
-    try:
-        if graph.size <= MOST_INPUTS:
-            end, more = split_boxes(graph, batch, numbers, costs, trials, stop)
-        else:
-            with torch.enable_grad():
-                end, more = split_relus(graph, batch, numbers, before, costs, trials, stop)
-    except Stopped:
-        end, more = "stopped", 0
+    if graph.size <= MOST_INPUTS:
+        end, more = split_boxes(graph, batch, numbers, costs, trials, stop)
+    else:
+        with torch.enable_grad():
+            end, more = split_relus(graph, batch, numbers, before, costs, trials, stop)
     made += more
     if end == "counterexample":
         return Proof("counterexample", x=trials.found, parts=made)

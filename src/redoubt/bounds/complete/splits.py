@@ -17,7 +17,7 @@ from redoubt.bounds.complete.leaf import settle
 from redoubt.bounds.complete.trials import Trials
 from redoubt.bounds.network.graph import Graph, is_complete
 from redoubt.bounds.network.ops import Relu
-from redoubt.bounds.relaxed.crown import Costs, Splits, Swept, bounds_before, sweep
+from redoubt.bounds.relaxed.crown import Costs, Splits, Stopped, Swept, bounds_before, sweep
 from redoubt.bounds.relaxed.interval import Pair
 from redoubt.bounds.relaxed.slopes import Ascent, first_slopes, tune
 
@@ -74,7 +74,11 @@ def split_relus(
     Returns:
         `proved`, `counterexample`, `stopped` or `stuck`; and how many sub-problems were bounded.
     """
-    return _Tree(graph, batch, numbers, costs, trials, stop).grow(before)
+    tree = _Tree(graph, batch, numbers, costs, trials, stop)
+    try:
+        return tree.grow(before), tree.made
+    except Stopped:
+        return "stopped", tree.made
 
 
 class _Tree:
@@ -95,24 +99,24 @@ class _Tree:
         self._room = max(min(_CELLS // (widest * batch.rows.shape[1]), _AT_ONCE), 1)
         self._exact = is_complete(graph) and batch.region.is_box
         self._waiting: list[_Part] = []
-        self._made, self._count, self._stuck = 0, 0, False
+        self.made, self._count, self._stuck = 0, 0, False
 
-    def grow(self, before: Mapping[int, Pair]) -> tuple[str, int]:
+    def grow(self, before: Mapping[int, Pair]) -> str:
         rows = self._batch.rows.shape[1]
         for cases in torch.split(torch.arange(len(self._batch.rows)), self._room):
-            if self._stop(self._made):
-                return "stopped", self._made
+            if self._stop(self.made):
+                return "stopped"
             part = {at: (low[cases], high[cases]) for at, (low, high) in before.items()}
             signs = {at: torch.zeros(len(cases), self._graph.size_of(at), dtype=torch.int8) for at in self._relus}
             if self._bound(cases, part, signs, first_slopes(self._graph, part, rows), {}, _ROOT):
-                return "counterexample", self._made
+                return "counterexample"
         while self._waiting:
-            if self._stop(self._made):
-                return "stopped", self._made
+            if self._stop(self.made):
+                return "stopped"
             worst = [heapq.heappop(self._waiting) for _ in range(min(self._room // 2 or 1, len(self._waiting)))]
             if self._branch(worst):
-                return "counterexample", self._made
-        return ("stuck" if self._stuck else "proved"), self._made
+                return "counterexample"
+        return "stuck" if self._stuck else "proved"
 
     def _branch(self, parts: list[_Part]) -> bool:
         """Both halves of each part; whether a counterexample was found."""
@@ -125,7 +129,7 @@ class _Tree:
             wide = {at: sign for at, sign in signs.items() if bool(sign.any())}
             region = self._batch.region.rows(cases)
             before = bounds_before(
-                self._graph, region, self._costs, known=before, signs=wide, stop=lambda: self._stop(self._made)
+                self._graph, region, self._costs, known=before, signs=wide, stop=lambda: self._stop(self.made)
             )
         return self._bound(cases, before, signs, slopes, multipliers, _ASCENT)
 
@@ -139,7 +143,7 @@ class _Tree:
         ascent: Ascent,
     ) -> bool:
         """Bound sub-problems and keep those that are left; whether a counterexample was found."""
-        self._made += len(cases)
+        self.made += len(cases)
         possible = torch.stack([(~(low > high)).all(dim=1) for low, high in before.values()]).all(dim=0)
         if not bool(possible.all()):  # bounds that cross: no input is like this
             keep = possible.nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""The six steps of `assess`, and what happens when one of them is cut short."""
+"""The eight steps of `assess`, and what happens when one of them is cut short."""
 
 import json
 import os

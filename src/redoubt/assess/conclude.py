@@ -9,6 +9,7 @@ from torch import Tensor
 
 from redoubt.assess.chains import Done
 from redoubt.assess.doubts import Doubts
+from redoubt.assess.proofs import SEARCH, Proven
 from redoubt.assess.signs import RawPoint, Trials, find_signs
 from redoubt.assess.suite import Bout
 from redoubt.data import Dataset
@@ -65,6 +66,7 @@ def conclude_requirement(
     clean: Tensor,
     data: Dataset,
     doubts: Doubts,
+    proven: Proven | None = None,
 ) -> Concluded:
     """Judge one requirement.
 
@@ -77,17 +79,21 @@ def conclude_requirement(
         clean: the model's answers to the unperturbed inputs, int64 `[N]`.
         data: the inputs and labels it is judged on.
         doubts: what was seen of the model before anything was played.
+        proven: what was proved of the examples that still stood, if the requirement asks for it.
     """
     y = data.y
-    examples, pictures = _examples(requirement.id, rounds, clean, data)
+    examples, pictures = _examples(requirement.id, rounds, clean, data, proven)
     robust = torch.tensor([example.robust for example in examples])
     fell_at = _fell_at(within, curve, rounds, clean, y)
     raw, points, unbounded = _curve(curve, clean, y, fell_at)
     reached = frozenset(row for row, scale in _sizes(within, curve.nearest).items() if scale <= 1)
-    measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y))
+    certified = None if proven is None or proven.record.obstacle else len(proven.certified)
+    measures = evasion_measures(int((clean == y).sum()), int(robust.sum()), len(y), certified)
     trials = Trials(tuple(rounds), within, robust, curve.played, tuple(raw), unbounded, reached)
     signs = find_signs(trials, doubts)
     verdict, reason = conclude(requirement.require, measures, signs)
+    if proven is not None and proven.record.obstacle:
+        reason = f"{reason} The obstacle: {proven.record.obstacle}."
     evidence = RequirementEvidence(
         id=requirement.id,
         game=requirement.game,
@@ -105,6 +111,7 @@ def conclude_requirement(
         distances=_distances(within, curve, fell_at),
         examples=examples,
         work=sum((done.result.meter.work() for done in rounds), Work()),
+        proofs=None if proven is None else proven.record,
     )
     return Concluded(evidence, pictures)
 
@@ -127,7 +134,7 @@ def _outcome(bout: Bout, rounds: Sequence[Done]) -> StrategyOutcome:
 
 
 def _examples(
-    requirement: str, rounds: Sequence[Done], clean: Tensor, data: Dataset
+    requirement: str, rounds: Sequence[Done], clean: Tensor, data: Dataset, proven: Proven | None
 ) -> tuple[tuple[ExampleResult, ...], dict[str, Tensor]]:
     """What became of each example, and pictures of some that were fooled."""
     y = data.y
@@ -150,10 +157,20 @@ def _examples(
                 if isinstance(done.task.within, Table):
                     moved = done.task.within.moved(data.x[row], drawn[row])
                     fell[row]["moves"] = tuple(FeatureMove.model_validate(vars(move)) for move in moved)
+    for row, broken in proven.broken.items() if proven else ():
+        size = broken.within.size(data.x[row : row + 1], broken.x[None])
+        fell[row] = {
+            "perturbed": broken.answer,
+            "strategy": SEARCH,
+            "within": str(broken.within),
+            "distance": float(size) * _radius(broken.within),
+        }
+        drawn[row] = broken.x
     shown = {row: f"{requirement}/{row}" for row in _spread(sorted(drawn), y)}
     examples = tuple(
         ExampleResult.model_validate(
             {"row": row, "label": int(y[row]), "clean": int(clean[row]), "work": work[row], "tensor": shown.get(row)}
+            | ({"certified": True} if proven and row in proven.certified else {})
             | fell.get(row, {})
         )
         for row in range(len(y))

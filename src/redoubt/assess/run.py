@@ -7,8 +7,9 @@ The order of steps, which the tests' names repeat:
 3. execute   run the tasks, keep each result as it comes; what an earlier run kept is not done again
 4. through   the same, through the guard, if one is named
 5. invariance look for training inputs of another class in the norm balls, if the policy names training data
-6. conclude  judge each requirement
-7. write     evidence, pictures and timings
+6. prove     for requirements of certified accuracy, settle the examples that still stand
+7. conclude  judge each requirement
+8. write     evidence, pictures and timings
 """
 
 import datetime
@@ -27,6 +28,7 @@ from redoubt.assess.execute import Progress, Silent, Stopwatch, execute
 from redoubt.assess.executors import executor_for
 from redoubt.assess.invariance import Found, check_invariance, training_data
 from redoubt.assess.plan import Plan, make_plan
+from redoubt.assess.proofs import Proven, prove_requirement
 from redoubt.assess.store import TaskStore
 from redoubt.assess.suite import STANDARD
 from redoubt.assess.system import System, answers, open_system, versions
@@ -92,8 +94,11 @@ def assess(
 
     looked = [check_invariance(plan, system, train) for plan in plans]
 
+    proven = [prove_requirement(plan, system, store) for plan in plans]
+
     concluded = [
-        _conclude(plan, system, clean, factor, found) for plan, factor, found in zip(plans, work, looked, strict=True)
+        _conclude(plan, system, clean, factor, found, proof)
+        for plan, factor, found, proof in zip(plans, work, looked, proven, strict=True)
     ]
     evidence = _evidence(system, [item.evidence for item in concluded])
     write_atomically(folder / "examples.safetensors", _pictures(concluded, system, [tensors for _, tensors in looked]))
@@ -106,12 +111,14 @@ def assess(
 # ── conclude and write ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _conclude(plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found) -> Concluded:
+def _conclude(
+    plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found, proven: Proven | None
+) -> Concluded:
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
     curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), tuple(plan.nearest), plan.everything)
     concluded = conclude_requirement(
-        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts
+        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts, proven
     )
     added = {"guarded": work, "invariance": looked[0]}
     return replace(concluded, evidence=concluded.evidence.model_copy(update=added))

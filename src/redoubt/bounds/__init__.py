@@ -6,6 +6,7 @@ from redoubt.bounds.certificates.smoothing import ABSTAINED, Certified, Smoothed
 from redoubt.bounds.complete.cases import Case, misclassified
 from redoubt.bounds.complete.falsify import Descent
 from redoubt.bounds.complete.prove import Effort, Proof, prove
+from redoubt.bounds.network.from_model import from_model
 from redoubt.bounds.network.from_onnx import from_onnx
 from redoubt.bounds.network.from_torch import from_torch
 from redoubt.bounds.network.graph import Graph
@@ -26,6 +27,7 @@ __all__ = [
     "Smoothed",
     "ablate",
     "ablated_loss",
+    "from_model",
     "from_onnx",
     "from_torch",
     "ibp_loss",

@@ -49,7 +49,8 @@ def _root(
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code.
 
-    0 withstood, 1 violated, 2 undecided, 3 the policy, an argument or an input is wrong, 4 a fault of Redoubt's own.
+    0 proved or withstood, 1 violated, 2 undecided, 3 the policy, an argument or an input is wrong, 4 a fault of
+    Redoubt's own.
     """
     try:
         code = app(standalone_mode=False)

@@ -16,7 +16,7 @@ from redoubt.records import Evidence, Verdict
 if TYPE_CHECKING:
     from redoubt.assess.through import Through
 
-EXIT_CODES = {Verdict.WITHSTOOD: 0, Verdict.VIOLATED: 1, Verdict.UNDECIDED: 2}
+EXIT_CODES = {Verdict.PROVED: 0, Verdict.WITHSTOOD: 0, Verdict.VIOLATED: 1, Verdict.UNDECIDED: 2}
 
 
 def default_folder(policy: Path) -> Path:
@@ -101,8 +101,8 @@ def assess(
     With --through, every requirement's strategies that only ask are also played through the guard, each naively and
     by an attacker who knows the rules, and the report compares the work.
 
-    Exit codes: 0 everything withstood; 1 something violated; 2 something undecided; 3 the policy, an argument or an
-    input is wrong; 4 a fault of Redoubt's own.
+    Exit codes: 0 everything proved or withstood; 1 something violated; 2 something undecided; 3 the policy, an argument
+    or an input is wrong; 4 a fault of Redoubt's own.
 
     Example: redoubt assess digits.yaml --output evidence/
     """

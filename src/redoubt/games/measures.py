@@ -33,17 +33,23 @@ def measured(measure: str, successes: int, trials: int) -> Measured:
     return Measured(measure=measure, successes=successes, trials=trials, interval=clopper_pearson(successes, trials))
 
 
-def evasion_measures(clean: int, robust: int, total: int) -> tuple[Measured, ...]:
+def evasion_measures(clean: int, robust: int, total: int, certified: int | None = None) -> tuple[Measured, ...]:
     """The measures of an evasion game.
 
     Args:
         clean: inputs answered rightly when unperturbed.
         robust: those of them that no strategy brought to a wrong answer.
         total: all inputs, at least 1.
+        certified: those for which it is proved that no strategy can; None if nobody tried.
 
     Returns:
         `robust_accuracy` = robust / total, `clean_accuracy` = clean / total, and, unless nothing was right to begin
-        with, `attack_success` = (clean - robust) / clean.
+        with, `attack_success` = (clean - robust) / clean; if anything could be proved, `certified_accuracy` =
+        certified / total.
     """
-    pair = (measured("robust_accuracy", robust, total), measured("clean_accuracy", clean, total))
-    return (*pair, measured("attack_success", clean - robust, clean)) if clean else pair
+    found = [measured("robust_accuracy", robust, total), measured("clean_accuracy", clean, total)]
+    if clean:
+        found.append(measured("attack_success", clean - robust, clean))
+    if certified is not None:
+        found.append(measured("certified_accuracy", certified, total))
+    return tuple(found)

@@ -44,6 +44,16 @@ class Adapter:
         self._shift = self._per_channel(self._mean)
         self._scale = self._per_channel(self._std)
 
+    @property
+    def shift(self) -> Tensor | None:
+        """What is subtracted, in a shape that broadcasts against one input; None for nothing."""
+        return self._shift
+
+    @property
+    def scale(self) -> Tensor | None:
+        """What divides after that; None for nothing."""
+        return self._scale
+
     @classmethod
     def of(cls, source: ModelSource, device: str = "cpu") -> "Adapter":
         """The adapter that a policy's `model` section declares."""

@@ -7,13 +7,16 @@ behind the face, so perturbation sets and attacks never hear of it.
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, final
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from redoubt.models.sites import Site
 from redoubt.records import Access, ModelError
+
+if TYPE_CHECKING:
+    from redoubt.models.adapter import Adapter
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,11 @@ class Differentiable(Model):
     @property
     def module(self) -> nn.Module | None:
         """The torch module whose parts can be looked into, if there is one."""
+        return None
+
+    @property
+    def inner(self) -> "tuple[nn.Module, Adapter] | None":
+        """The module that computes the scores and what stands before and behind it, if it can be followed."""
         return None
 
     @abc.abstractmethod

@@ -121,6 +121,10 @@ class DifferentiableOnnxModel(Differentiable):
         self._adapter = adapter.moved(device).with_outputs("logits") if peeled else adapter.moved(device)
         self._batch, self._dtype = batch, session.dtype
 
+    @property
+    def inner(self) -> tuple[GraphModule, Adapter]:
+        return self._twin, self._adapter
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
         inside = self._adapter.inward(x).to(self._dtype)

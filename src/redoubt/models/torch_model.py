@@ -85,6 +85,10 @@ class TorchModel(Differentiable):
         """The module, which whoever trains it may change."""
         return self._module
 
+    @property
+    def inner(self) -> tuple[nn.Module, Adapter]:
+        return self._module, self._adapter
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""
         return self.scored(x).logits

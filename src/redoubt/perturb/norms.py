@@ -71,8 +71,8 @@ class NormBall(PerturbationSet):
         """The ball of this norm that holds every input `[*shape]`."""
         return replace(self, radius=self.most(shape))
 
-    def _allowed(self, x: Tensor) -> float:
-        """The radius, and what float32 rounding of x + move may add to a length."""
+    def allowed(self, x: Tensor) -> float:
+        """The longest move that counts as inside: the radius, and what float32 rounding of x + move may add."""
         ulp = _FLOAT32 * max(abs(self.low), abs(self.high))
         return self.radius * (1 + 1e-5) + ulp * self._length_of_ones(x[0].numel() if len(x) else 1)
 
@@ -90,12 +90,12 @@ class NormBall(PerturbationSet):
 
     def contains(self, x: Tensor, point: Tensor) -> Tensor:
         in_range = ((point >= self.low) & (point <= self.high)).flatten(1).all(dim=1)
-        return in_range & (self.length(point - x) <= self._allowed(x))
+        return in_range & (self.length(point - x) <= self.allowed(x))
 
     def project(self, x: Tensor, point: Tensor) -> Tensor:
         inside = point.clamp(self.low, self.high)
         move = inside - x
-        too_long = self.length(move) > self._allowed(x)
+        too_long = self.length(move) > self.allowed(x)
         if not too_long.any():
             return inside
         shorter = (x + self.shorten(x, move, self._radii(x))).clamp(self.low, self.high)
@@ -235,7 +235,7 @@ class L1Ball(NormBall):
 
     def project(self, x: Tensor, point: Tensor) -> Tensor:
         inside = point.clamp(self.low, self.high)
-        too_long = self.length(inside - x) > self._allowed(x)
+        too_long = self.length(inside - x) > self.allowed(x)
         if not too_long.any():
             return inside
         shorter = (x + self.shorten(x, point - x, self._radii(x))).clamp(self.low, self.high)

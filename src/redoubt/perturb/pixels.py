@@ -77,7 +77,7 @@ class L0Ball(NormBall):
     def __str__(self) -> str:
         return f"{self.symbol} {self.pixels}"
 
-    def _allowed(self, x: Tensor) -> float:
+    def allowed(self, x: Tensor) -> float:
         return self.pixels
 
     def _first(self, score: Tensor, count: Tensor, like: Tensor) -> Tensor:

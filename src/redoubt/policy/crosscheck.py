@@ -66,6 +66,9 @@ def _requirements(policy: Policy) -> Iterator[Wrong]:
         first.setdefault(requirement.id, index)
         for path, what, remedy in _set(requirement.within, policy.model.input):
             yield (*here, "within", *path), what, remedy
+        if requirement.require.measure == "certified_accuracy":
+            for path, what, remedy in _provable(requirement.within):
+                yield (*here, "within", *path), what, remedy
         adversary = policy.adversaries.get(requirement.adversary)
         if adversary is None:
             names = list(policy.adversaries)
@@ -96,6 +99,17 @@ def _strategies(requirement: Requirement, adversary: Adversary, model: ModelSour
                 f"none of the named strategies ({', '.join(named)}) can move in this set",
                 "add random under strategies, which moves in every set",
             )
+
+
+def _provable(within: Within) -> Iterator[Wrong]:
+    if isinstance(within, WithinAnyOf):
+        for index, part in enumerate(within.any_of):
+            for path, what, remedy in _provable(part):
+                yield ("any_of", index, *path), what, remedy
+    elif not isinstance(within, WithinNorm):
+        yield (), "nothing can be proved in this set", "require robust_accuracy, or write a norm: linf, l2 or l1"
+    elif within.norm is Norm.L0:
+        yield ("norm",), "nothing can be proved of l0 balls", "require robust_accuracy, or write linf, l2 or l1"
 
 
 def _set(within: Within, face: InputFace) -> Iterator[Wrong]:

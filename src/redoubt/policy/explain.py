@@ -27,6 +27,8 @@ CAVEAT = (
     "another strategy, or a larger budget, might succeed. Signs that the strategies failed for want of a usable "
     "gradient turn it into `undecided`."
 )
+BRANCHES = 200
+"""Sub-problems that a proof may bound for each example, where the policy does not say."""
 _KINDS = {"torch": "a torch model", "onnx": "an ONNX model", "sklearn": "a scikit-learn model", "python": "a callable"}
 
 
@@ -101,6 +103,13 @@ def _requirement(requirement: Requirement, policy: Policy) -> str:
                 f"whatever {requirement.adversary} does, the model must answer at least {share} of the test "
                 f"examples rightly. {move}."
             )
+        case "certified_accuracy":
+            claim = (
+                f"for at least {share} of the test examples the model must answer rightly, and it must be proved that "
+                f"nothing {requirement.adversary} may do changes the answer. {move}. A proof may take "
+                f"{requirement.branches or BRANCHES:,} sub-problems for each example; strategies are played first, and "
+                "what they bring to a wrong answer needs no proof."
+            )
         case "attack_success":
             claim = (
                 f"of the test examples that the model answers rightly, {requirement.adversary} must bring at most "
@@ -109,7 +118,10 @@ def _requirement(requirement: Requirement, policy: Policy) -> str:
         case _:
             claim = f"the model must answer at least {share} of the test examples rightly when nobody moves them."
     strategies = f"Strategies: {', '.join(playable(requirement, policy))}."
-    return f"Requirement {requirement.id}: {claim} {strategies} {_evidence(requirement, policy.data.test.take)}"
+    told = _evidence(requirement, policy.data.test.take)
+    if requirement.require.measure == "certified_accuracy":
+        told = told.replace("withstood", "proved").replace("are answered rightly", "are certified", 1)
+    return f"Requirement {requirement.id}: {claim} {strategies} {told}"
 
 
 def _moves(requirement: Requirement, span: tuple[float, float]) -> str:

@@ -19,10 +19,12 @@ class Verdict(enum.StrEnum):
 
     VIOLATED: counterexamples are in hand, and enough of them.
     WITHSTOOD: the named strategies failed within the named budget.  Never to be read as "secure".
+    PROVED: certificates cover every strategy, on enough of the examples.
     UNDECIDED: it could not be assessed: too few samples, an attack that broke, signs of masked gradients.
     """
 
     VIOLATED = "violated"
+    PROVED = "proved"
     WITHSTOOD = "withstood"
     UNDECIDED = "undecided"
 
@@ -189,11 +191,26 @@ class ExampleResult(Record):
         default=(), description="Of a table's row: the features that were changed, the dearest first."
     )
     tensor: str | None = Field(default=None, description="Key of the perturbed input in `examples.safetensors`.")
+    certified: bool = Field(default=False, description="It is proved that nothing in the set changes the answer.")
 
     @property
     def robust(self) -> bool:
         """Correct, and nothing brought it to a wrong answer."""
         return self.clean == self.label and self.perturbed is None
+
+
+class Proofs(Record):
+    """What branch and bound showed of the examples that no strategy brought to a wrong answer.
+
+    Proved of the network in real arithmetic, with its weights as they are stored.
+    """
+
+    branches: Annotated[int, Field(gt=0)] = Field(description="Sub-problems that it might bound, per example.")
+    proved: Count = Field(description="Examples that nothing in the set brings to a wrong answer.")
+    fooled: Count = Field(description="Examples for which it found a wrong answer that no strategy had found.")
+    unknown: Count = Field(description="Examples that it could not decide within its branches.")
+    parts: Count = Field(description="Sub-problems that it bounded, over all examples.")
+    obstacle: str | None = Field(default=None, description="Why nothing could be proved of this model, or set.")
 
 
 class OtherClass(Record):
@@ -251,6 +268,7 @@ class RequirementEvidence(Record):
     )
     examples: tuple[ExampleResult, ...]
     work: Work
+    proofs: Proofs | None = Field(default=None, description="If the requirement asks for certified accuracy.")
     invariance: tuple[InvarianceCheck, ...] = Field(
         default=(), description="For each norm ball of the set, if the policy names training data."
     )

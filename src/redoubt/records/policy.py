@@ -405,9 +405,14 @@ Within = Annotated[
 
 # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────────
 
-Measure = Literal["robust_accuracy", "clean_accuracy", "attack_success"]
+Measure = Literal["robust_accuracy", "clean_accuracy", "attack_success", "certified_accuracy"]
 _BOUND = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*(%?)\s*")
-_SENSE: dict[str, str] = {"robust_accuracy": ">=", "clean_accuracy": ">=", "attack_success": "<="}
+_SENSE: dict[str, str] = {
+    "robust_accuracy": ">=",
+    "clean_accuracy": ">=",
+    "attack_success": "<=",
+    "certified_accuracy": ">=",
+}
 
 
 class Bound(Record):
@@ -448,7 +453,7 @@ BoundField = Annotated[
     Bound,
     BeforeValidator(Bound.parse),
     PlainSerializer(str),
-    WithJsonSchema({"type": "string", "pattern": r"^(robust_accuracy|clean_accuracy) >= .+$|^attack_success <= .+$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^(robust|clean|certified)_accuracy >= .+$|^attack_success <= .+$"}),
 ]
 
 StrategyName = Literal[
@@ -486,12 +491,23 @@ class Requirement(Record):
     adversary: Name = Field(description="One of the names under `adversaries`.")
     within: Within = Field(description="The set in which the adversary may move each input.")
     require: BoundField = Field(
-        description="The bound that must hold: `robust_accuracy >= 0.85`, `clean_accuracy >= 97 %` or "
-        "`attack_success <= 0.1`."
+        description="The bound that must hold: `robust_accuracy >= 0.85`, `clean_accuracy >= 97 %`, "
+        "`attack_success <= 0.1`, or `certified_accuracy >= 0.9`: the share of examples that are answered rightly and "
+        "for which it is proved that nothing in the set changes the answer."
     )
     strategies: tuple[StrategyName, ...] | None = Field(
         default=None, min_length=1, description="Play only these. All that fit the adversary and the set when absent."
     )
+    branches: Annotated[int, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="For `certified_accuracy`: sub-problems that a proof may bound, per example. 200 when absent.",
+    )
+
+    @model_validator(mode="after")
+    def _branches_prove_something(self) -> Self:
+        if self.branches is not None and self.require.measure != "certified_accuracy":
+            raise ValueError("branches belongs to certified_accuracy, which this requirement does not require")
+        return self
 
 
 class Policy(Record):

@@ -11,7 +11,7 @@ _ELEMENT = {Verdict.VIOLATED: "failure", Verdict.UNDECIDED: "error"}
 
 
 def render_junit(evidence: Evidence, timings: Timings | None, places: dict[str, Place]) -> bytes:
-    """The verdicts as JUnit XML: `violated` is a failure, `undecided` an error, `withstood` a passed test.
+    """The verdicts as JUnit XML: `violated` is a failure, `undecided` an error, `withstood` and `proved` a passed test.
 
     Args:
         evidence: what was found.

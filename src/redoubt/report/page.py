@@ -11,7 +11,7 @@ from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_
 from redoubt.report.read import Folder, Neighbours, Pair
 from redoubt.report.search import Search, search_section
 
-ORDER = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.WITHSTOOD)
+ORDER = (Verdict.VIOLATED, Verdict.UNDECIDED, Verdict.WITHSTOOD, Verdict.PROVED)
 
 
 @dataclass(frozen=True)

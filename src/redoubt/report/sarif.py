@@ -18,10 +18,13 @@ _KIND_LEVEL = {
     Verdict.VIOLATED: ("fail", "error"),
     Verdict.UNDECIDED: ("fail", "warning"),
     Verdict.WITHSTOOD: ("pass", "none"),
+    Verdict.PROVED: ("pass", "none"),
 }
 _RULES = {
     "robust_accuracy": "The share of inputs that the model still answers rightly, whatever the adversary tries within "
     "its set and budget, is at least the bound.",
+    "certified_accuracy": "The share of inputs that the model answers rightly, with a proof that nothing in the set "
+    "changes the answer, is at least the bound.",
     "clean_accuracy": "The share of inputs that the model answers rightly with nobody interfering is at least "
     "the bound.",
     "attack_success": "The share of rightly answered inputs that the adversary brings to a wrong answer is at most the "
@@ -33,8 +36,8 @@ _HELP = "Look at report.html beside this file; harden the model with `redoubt ha
 def render_sarif(evidence: Evidence, timings: Timings | None, places: dict[str, Place], command: str) -> bytes:
     """The verdicts as a SARIF log.
 
-    `violated` is a result of level error, `undecided` of level warning, `withstood` of kind pass; signs are
-    notifications of the run.
+    `violated` is a result of level error, `undecided` of level warning, `withstood` and `proved` of kind pass; signs
+    are notifications of the run.
 
     Args:
         evidence: what was found.

@@ -10,6 +10,7 @@ from redoubt.report.words import judged, measure_name, one_line, percent, short_
 _LOOK = {
     Verdict.VIOLATED: ("✗", "bold red"),
     Verdict.WITHSTOOD: ("■", "bold blue"),
+    Verdict.PROVED: ("★", "bold blue"),
     Verdict.UNDECIDED: ("?", "bold yellow"),
 }
 

@@ -107,6 +107,8 @@ def demand(requirement: RequirementEvidence) -> str:
     move = f"adversary “{one_line(requirement.adversary)}” may move each of them within {one_line(requirement.within)}"
     if bound.measure == "clean_accuracy":
         return f"The model must answer {share} of the inputs rightly, with nobody interfering."
+    if bound.measure == "certified_accuracy":
+        return f"For {share} of the inputs it must be proved that the answer stays right although the {move}."
     if bound.measure == "attack_success":
         return f"Of the inputs answered rightly, {share} may be brought to a wrong answer when the {move}."
     return f"The model must answer {share} of the inputs rightly even when the {move}."
@@ -127,6 +129,12 @@ def short_reason(requirement: RequirementEvidence) -> str:
         best = at_least == (requirement.verdict is Verdict.VIOLATED)
         end = measured.interval.high if best else measured.interval.low
         return f"{'at most' if best else 'at least'} {percent(end)}"
+    if requirement.proofs is not None:
+        return (
+            f"{count(requirement.proofs.unknown)} neither proved nor fooled"
+            if requirement.proofs.unknown
+            else ("too few examples to tell")
+        )
     return ", ".join(sign.name.value.replace("-", " ") for sign in requirement.signs) or "too few examples to tell"
 
 
@@ -139,6 +147,9 @@ def headline(evidence: Evidence) -> str:
         return f"{system} does not meet its policy: {_of(violated, total)} violated."
     if undecided or not total:
         return f"It is not known whether {system} meets its policy: {_of(undecided, total)} undecided."
+    proved = sum(r.verdict is Verdict.PROVED for r in evidence.requirements)
+    if proved == total:
+        return f"{system} meets its policy by proof: no attack changes enough of its answers on these inputs."
     return f"{system} withstood every attack that was tried on it, within the budgets of its policy."
 
 
@@ -156,6 +167,11 @@ MEANING = {
     Verdict.WITHSTOOD: (
         "The strategies named here failed to break the requirement, within the budget named here, on this data.",
         "It is not a proof and it does not mean secure: another strategy, more work or other data may succeed.",
+    ),
+    Verdict.PROVED: (
+        "For enough of these inputs it is proved that nothing in the set changes the answer, whatever the strategy.",
+        "It says nothing of moves outside the set, nor of rounding where scores all but tie; for inputs like these it "
+        "rests on the sample.",
     ),
     Verdict.UNDECIDED: (
         "The evidence allows no answer: too few samples, a strategy that broke, or signs that the attacks were blind.",

@@ -1,5 +1,6 @@
 """What is to be ruled out: inputs in a region whose outputs meet linear conditions, all at once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,10 +68,11 @@ def _with_sum(case: Case) -> Case:
     if len(case.rows) == 1 or not whole:  # only sums without rounding
         return case
     limit = case.limits.sum() + len(case.limits) * 2.0**-50 * case.limits.abs().sum()
+    share = 2.0 ** -math.ceil(math.log2(len(case.rows)))  # of about the size of the others, and exact
     return Case(
         case.region,
-        torch.cat([case.rows, case.rows.sum(dim=0, keepdim=True)]),
-        torch.cat([case.limits, limit[None]]),
+        torch.cat([case.rows, share * case.rows.sum(dim=0, keepdim=True)]),
+        torch.cat([case.limits, share * limit[None]]),
     )
 
 

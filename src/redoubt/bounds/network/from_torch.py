@@ -274,6 +274,12 @@ def _same(_builder: Builder, wire: Wire, *_part: Any, **_options: Any) -> Wire:
     return wire
 
 
+def _dropout(_builder: Builder, wire: Wire, p: float = 0.5, training: bool = True, inplace: bool = False) -> Wire:  # noqa: ARG001
+    if training and p > 0:
+        raise Unsupported("dropout that is never switched off")
+    return wire
+
+
 def _leaky(builder: Builder, wire: Wire, negative_slope: float = 0.01, **_options: Any) -> Wire:
     return builder.leaky(wire, negative_slope)
 
@@ -329,7 +335,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "conv1d": _convolved,
     "conv2d": _convolved,
     "div": _divided,
-    "dropout": _same,
+    "dropout": _dropout,
     "iadd": _sum(1.0),
     "isub": _sum(-1.0),
     "leaky_relu": _leaky,

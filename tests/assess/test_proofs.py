@@ -147,6 +147,7 @@ def test_the_command_line_ends_with_0_for_proved(write, tmp_path, monkeypatch, c
     assert "proved" in capsys.readouterr().out
     page = (tmp_path / "e" / "report.html").read_text()
     assert "meets its policy by proof" in page
+    assert "are certified: nothing in the set changes the answer" in page
     for name in ("junit.xml", "results.sarif"):
         found = list((tmp_path / "e").glob(f"*{name.rpartition('.')[2]}"))
         assert found

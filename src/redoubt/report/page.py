@@ -61,6 +61,7 @@ class _Section:
     examples: list[_Example]
     moved: list[words.OftenMoved]
     invariance: list[str]
+    proofs: str
     others: list[_Other]
 
 
@@ -129,6 +130,7 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
         elapsed=sum(times.get(strategy, 0.0) for strategy in {o.strategy for o in requirement.outcomes}),
         examples=[_example(folder, pair, low, high, gain) for pair in pairs],
         moved=words.often_moved(requirement.examples),
+        proofs=words.proofs_sentence(requirement.proofs) if requirement.proofs else "",
         invariance=[words.invariance_sentence(check) for check in requirement.invariance],
         others=[_other(folder, pair, low, high) for pair in folder.others[requirement.id]],
     )

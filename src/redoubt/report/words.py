@@ -10,6 +10,7 @@ from redoubt.records import (
     ExampleResult,
     InvarianceCheck,
     Measured,
+    Proofs,
     RequirementEvidence,
     SignName,
     Verdict,
@@ -252,6 +253,18 @@ MANNERS = {
 
 def _inputs(number: int) -> str:
     return "One input" if number == 1 else f"{count(number)} inputs"
+
+
+def proofs_sentence(proofs: Proofs) -> str:
+    """What was proved, and of what nothing is known."""
+    if proofs.obstacle:
+        return f"Nothing could be proved: {one_line(proofs.obstacle)}."
+    return (
+        f"Of the inputs that no strategy brought to a wrong answer, {count(proofs.proved)} are certified: nothing in the "
+        f"set changes the answer, of the network in real arithmetic. For {count(proofs.fooled)} the search for a proof "
+        f"found a wrong answer instead, and {count(proofs.unknown)} are open after {count(proofs.branches)} sub-problems "
+        f"each. {count(proofs.parts)} sub-problems were bounded in all."
+    )
 
 
 def invariance_sentence(check: InvarianceCheck) -> str:

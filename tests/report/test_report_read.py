@@ -104,7 +104,7 @@ def _set(value: Any, *path: str | int) -> Callable[[Any], None]:
     ("change", "says"),
     [
         (_set("x", "surprise"), "surprise: Extra inputs"),
-        (_set("proved", "requirements", 0, "verdict"), "requirements.0.verdict"),
+        (_set("secure", "requirements", 0, "verdict"), "requirements.0.verdict"),
         (_set(float("nan"), "requirements", 0, "examples", 0, "distance"), "finite"),
         (_set("\ud800", "system"), "hex escape"),
         (_set(201, "requirements", 0, "measures", 0, "successes"), "201 of 200 is no share"),

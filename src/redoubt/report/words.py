@@ -260,10 +260,10 @@ def proofs_sentence(proofs: Proofs) -> str:
     if proofs.obstacle:
         return f"Nothing could be proved: {one_line(proofs.obstacle)}."
     return (
-        f"Of the inputs that no strategy brought to a wrong answer, {count(proofs.proved)} are certified: nothing in the "
-        f"set changes the answer, of the network in real arithmetic. For {count(proofs.fooled)} the search for a proof "
-        f"found a wrong answer instead, and {count(proofs.unknown)} are open after {count(proofs.branches)} sub-problems "
-        f"each. {count(proofs.parts)} sub-problems were bounded in all."
+        f"Of the inputs that no strategy brought to a wrong answer, {count(proofs.proved)} are certified: nothing in "
+        f"the set changes the answer, of the network in real arithmetic. For {count(proofs.fooled)} the search for a "
+        f"proof found a wrong answer instead, and {count(proofs.unknown)} are open after {count(proofs.branches)} "
+        f"sub-problems each. {count(proofs.parts)} sub-problems were bounded in all."
     )
 
 

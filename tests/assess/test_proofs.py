@@ -29,7 +29,7 @@ def test_proved_when_enough_examples_are_certified(policy, tmp_path):
     evidence = assess(file, tmp_path / "e", suite=QUICK)
     (requirement,) = evidence.requirements
     assert requirement.verdict is Verdict.PROVED
-    assert "in real arithmetic" in requirement.reason
+    assert "as float32 computes it" in requirement.reason
     assert "rests on the sample of 60" in requirement.reason
     assert Evidence.model_validate_json((tmp_path / "e" / "evidence.json").read_bytes()) == evidence
     measures = {m.measure: m.successes for m in requirement.measures}

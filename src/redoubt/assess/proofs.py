@@ -14,7 +14,7 @@ from torch import Tensor
 from redoubt.assess.plan import Plan
 from redoubt.assess.store import TaskStore
 from redoubt.assess.system import System, repeatable
-from redoubt.bounds import Effort, Graph, Region, from_model, misclassified, prove
+from redoubt.bounds import Effort, Graph, Region, from_model, misclassified, prove, single_error
 from redoubt.games.evasion import still_fooled
 from redoubt.models.onnx_node import Unsupported
 from redoubt.perturb import L1Ball, L2Ball, LinfBall, NormBall, PerturbationSet
@@ -134,7 +134,9 @@ def _settle(
         return kept
     x, y = system.data.x[row : row + 1], system.data.y[row : row + 1]
     with repeatable(0):
-        proof = prove(graph, misclassified(_region(member, x), int(y), system.model.face.classes), Effort(branches))
+        region = _region(member, x)
+        error = single_error(graph, region.lower, region.upper)
+        proof = prove(graph, misclassified(region, int(y), system.model.face.classes, error), Effort(branches))
         answer, found = {"proved": _PROVED}.get(proof.answer, _UNKNOWN), None
         if proof.x is not None:
             point = member.project(x, proof.x.reshape(x.shape)).to(system.device)

@@ -12,6 +12,7 @@ from redoubt.bounds.network.from_torch import from_torch
 from redoubt.bounds.network.graph import Graph
 from redoubt.bounds.relaxed.interval import interval_bounds
 from redoubt.bounds.relaxed.region import Region
+from redoubt.bounds.relaxed.single import single_error
 
 __all__ = [
     "ABSTAINED",
@@ -39,5 +40,6 @@ __all__ = [
     "patch_certified",
     "prove",
     "radius_at",
+    "single_error",
     "worst_logits",
 ]

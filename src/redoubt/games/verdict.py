@@ -59,8 +59,8 @@ def _certified(bound: Bound, found: Measured | None, robust: Measured) -> tuple[
     if found.interval.low >= bound.value:
         return Verdict.PROVED, (
             f"{_figure(found)}; {required}. For each of these {found.successes} examples it is proved that no input of "
-            "the set changes the answer, whatever the strategy, of the network in real arithmetic; that inputs like "
-            f"them keep the bound too rests on the sample of {found.trials}."
+            "the set changes the answer, whatever the strategy, of the network as float32 computes it; that inputs "
+            f"like them keep the bound too rests on the sample of {found.trials}."
         )
     if found.value >= bound.value:
         return Verdict.UNDECIDED, (

@@ -202,7 +202,8 @@ class ExampleResult(Record):
 class Proofs(Record):
     """What branch and bound showed of the examples that no strategy brought to a wrong answer.
 
-    Proved of the network in real arithmetic, with its weights as they are stored.
+    Proved of the network with its weights as they are stored, in real arithmetic and as float32 computes it, in
+    whatever order it adds.
     """
 
     branches: Annotated[int, Field(gt=0)] = Field(description="Sub-problems that it might bound, per example.")

@@ -171,8 +171,7 @@ MEANING = {
     ),
     Verdict.PROVED: (
         "For enough of these inputs it is proved that nothing in the set changes the answer, whatever the strategy.",
-        "It says nothing of moves outside the set, nor of rounding where scores all but tie; for inputs like these it "
-        "rests on the sample.",
+        "It says nothing of moves outside the set; for other inputs like these it rests on the sample.",
     ),
     Verdict.UNDECIDED: (
         "The evidence allows no answer: too few samples, a strategy that broke, or signs that the attacks were blind.",
@@ -261,9 +260,10 @@ def proofs_sentence(proofs: Proofs) -> str:
         return f"Nothing could be proved: {one_line(proofs.obstacle)}."
     return (
         f"Of the inputs that no strategy brought to a wrong answer, {count(proofs.proved)} are certified: nothing in "
-        f"the set changes the answer, of the network in real arithmetic. For {count(proofs.fooled)} the search for a "
-        f"proof found a wrong answer instead, and {count(proofs.unknown)} are open after {count(proofs.branches)} "
-        f"sub-problems each. {count(proofs.parts)} sub-problems were bounded in all."
+        "the set changes the answer, of the network as float32 computes it. "
+        f"For {count(proofs.fooled)} the search for a proof found a wrong answer instead, and {count(proofs.unknown)} "
+        f"are open after {count(proofs.branches)} sub-problems each. "
+        f"{count(proofs.parts)} sub-problems were bounded in all."
     )
 
 

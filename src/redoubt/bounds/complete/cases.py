@@ -35,13 +35,22 @@ class Case:
         return inside & (y.double() @ self.rows.T <= self.limits).all(dim=1)
 
 
-def misclassified(region: Region, label: int, classes: int) -> tuple[Case, ...]:
-    """The cases of another class with a score as high as the label's: where they are ruled out, the label stands."""
+def misclassified(region: Region, label: int, classes: int, error: Tensor | None = None) -> tuple[Case, ...]:
+    """The cases of another class with a score as high as the label's: where they are ruled out, the label stands.
+
+    Args:
+        region: of one input.
+        label: the class that must stand.
+        classes: how many there are.
+        error: how far each score may be off as it is computed, `[1, K]` (`single_error`): the label then stands in
+            that arithmetic too.  In real arithmetic alone when None.
+    """
     others = [k for k in range(classes) if k != label]
     rows = torch.zeros(len(others), 1, classes, dtype=torch.float64)
     rows[:, 0, label] = 1.0
     rows[torch.arange(len(others)), 0, others] = -1.0
-    return tuple(Case(region, row, torch.zeros(1, dtype=torch.float64)) for row in rows)
+    slack = torch.zeros(1, classes, dtype=torch.float64) if error is None else error
+    return tuple(Case(region, row, slack[:, label] + slack[:, k]) for row, k in zip(rows, others, strict=True))
 
 
 @dataclass(frozen=True)

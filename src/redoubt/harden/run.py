@@ -19,6 +19,7 @@ from redoubt.harden import checkpoint
 from redoubt.harden.course import Course, begin
 from redoubt.harden.epoch import Epoch
 from redoubt.harden.gains import look, some, write_gains
+from redoubt.harden.losses.interval import ball_of, begin_small, certified
 from redoubt.harden.parallel import members
 from redoubt.harden.price import evidence_of
 from redoubt.harden.train import Training, train
@@ -138,6 +139,8 @@ def prepare(file: PolicyFile, device: str, recipe: Recipe | None = None) -> Prep
             file.place("harden"),
             remedy="name several requirements: against: [first, second]",
         )
+    if used.loss == "interval-bounds":
+        _ready_for_bounds(file, model, within)
     data = load_data(policy.data.train, model.face, file.base, lambda *keys: file.place("data", "train", *keys))
     training, held_out = hold_out(data, policy.seed)
     static = tuple(_static(file, index, device, used) for index in range(len(used.static)))
@@ -188,6 +191,20 @@ def _set(file: PolicyFile, own: HardenRecipe, model: TorchModel) -> Perturbation
     return sets[0] if len(sets) == 1 else Union(parts)
 
 
+def _ready_for_bounds(file: PolicyFile, model: TorchModel, within: PerturbationSet) -> None:
+    """Refuse what intervals cannot cover; begin a training from scratch with weights that suit them."""
+    source = file.policy.model
+    ball_of(within)
+    if source.input.mean is not None or source.input.std is not None or source.outputs != "logits":
+        raise PolicyError(
+            "loss: interval-bounds sees the module alone; this model's input is normalised, or its output no logits",
+            file.place("model", "input"),
+            remedy="normalise inside the module, and return logits",
+        )
+    if source.weights is None:
+        begin_small(model.module, model.face.shape, file.policy.seed)
+
+
 def _static(file: PolicyFile, index: int, device: str, recipe: Recipe) -> TorchModel:
     named = recipe.static[index]
     source = ModelSource.model_validate(
@@ -207,7 +224,9 @@ def _static(file: PolicyFile, index: int, device: str, recipe: Recipe) -> TorchM
 
 
 def _price(before: Watched, course: Course, training: Training) -> Price:
-    after = value_of(course.shown, training)
+    after, proved = value_of(course.shown, training), None
+    if training.recipe.loss == "interval-bounds":
+        proved = certified(course.shown.module, training.held_out, ball_of(training.within), training.device)
     return Price(
         clean_before=before.clean,
         clean_after=after.clean,
@@ -218,4 +237,5 @@ def _price(before: Watched, course: Course, training: Training) -> Price:
         backwards=course.count.backwards,
         epochs=len(course.history),
         seconds=sum(epoch.seconds for epoch in course.history),
+        certified_after=proved,
     )

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from redoubt.harden.course import Course
 from redoubt.harden.inner import Task, starts_for, worst_points
 from redoubt.harden.losses import Learnt, loss_of, objective_of
+from redoubt.harden.losses.interval import at, ball_of, interval_loss
 from redoubt.harden.parallel import members, share_of, summed
 from redoubt.harden.weights import follow, restored, unmoved
 from redoubt.models import TorchModel
@@ -30,6 +31,7 @@ class Setting:
         rng: a CPU generator of the epoch.
         device: where the model computes.
         static: models that stay as they are, for `attack: ensemble`.
+        done: share of all training that is done, 0..1; grows from batch to batch.
     """
 
     recipe: Recipe
@@ -37,6 +39,7 @@ class Setting:
     rng: Generator
     device: torch.device
     static: tuple[TorchModel, ...] = ()
+    done: float = 0.0
 
 
 def learn(course: Course, setting: Setting, x: Tensor, y: Tensor) -> float:
@@ -123,10 +126,19 @@ def _slope(course: Course, setting: Setting, batch: Learnt, weight: float) -> fl
         summed(course.model.module, 0.0)
         return 0.0
     with _precision(setting):
-        loss = loss_of(setting.recipe, course.model.training_logits, batch, course.count)
+        loss = _loss(course, setting, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     summed(course.model.module, weight)
     return float(loss.detach())
+
+
+def _loss(course: Course, setting: Setting, batch: Learnt) -> Tensor:
+    recipe, module = setting.recipe, course.model.module
+    if recipe.loss != "interval-bounds":
+        return loss_of(recipe, course.model.training_logits, batch, course.count)
+    ball, regularise = at(ball_of(setting.within), recipe, setting.done)
+    module.eval()  # its running means belong to the bound
+    return interval_loss(module, batch.x, batch.y, ball, recipe, regularise, course.count)
 
 
 def _attacked(model: TorchModel, setting: Setting) -> TorchModel:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator
@@ -100,7 +100,9 @@ def _epoch(course: Course, training: Training, number: int) -> float:
     recipe, data, module = training.recipe, training.data, course.model.module
     rng = Generator().manual_seed(training.seed * 1_000_003 + number)
     order = torch.randperm(len(data), generator=rng)
-    setting = Setting(recipe, in_epoch(training.within, recipe, number), rng, training.device, training.static)
+    bounds = recipe.loss == "interval-bounds"  # whose radius grows with every batch
+    within = training.within if bounds else in_epoch(training.within, recipe, number)
+    setting = Setting(recipe, within, rng, training.device, training.static)
     lost, seen, carried = 0.0, 0, None
     with torch.random.fork_rng(devices=[]), alone(module):
         torch.manual_seed(training.seed * 1_000_003 + number)  # for dropout and its like
@@ -108,13 +110,14 @@ def _epoch(course: Course, training: Training, number: int) -> float:
             rows = order[at : at + recipe.batch]
             if at and len(rows) == 1:
                 continue  # batch normalisation cannot train on one example
+            done = (number - 1 + at / len(data)) / recipe.epochs
             for group in course.optimizer.param_groups:
-                group["lr"] = rate(recipe, (number - 1 + at / len(data)) / recipe.epochs)
+                group["lr"] = rate(recipe, done)
             x, y = data.x[rows].to(training.device), data.y[rows].to(training.device)
             if recipe.attack == "free":
                 loss, carried = replay(course, setting, x, y, carried)
             else:
-                loss = learn(course, setting, x, y)
+                loss = learn(course, replace(setting, done=done), x, y)
             own = share_of(len(rows), *members())
             lost += loss * (own.stop - own.start)
             seen += own.stop - own.start
@@ -167,7 +170,8 @@ def _watching(training: Training, number: int) -> Generator:
 
 
 def _in_full(epoch: Epoch, recipe: Recipe) -> bool:
-    return recipe.attack == "none" or epoch.number > recipe.warmup or epoch.number == recipe.epochs
+    plain = recipe.attack == "none" and recipe.loss != "interval-bounds"
+    return plain or epoch.number > recipe.warmup or epoch.number == recipe.epochs
 
 
 def _is_best(epoch: Epoch, history: list[Epoch], recipe: Recipe) -> bool:

@@ -224,6 +224,8 @@ def _harden(policy: Policy) -> str:
 
 def _search(recipe: HardenRecipe) -> str:
     """The inner maximiser, in words."""
+    if recipe.attack == "none":
+        return "no attack" if recipe.loss == "cross-entropy" else "bounds that cover the whole ball"
     if recipe.attack == "worst-of-k":
         return f"the worst of {recipe.tries:,} random points"
     if recipe.attack == "free":
@@ -237,7 +239,7 @@ def _search(recipe: HardenRecipe) -> str:
 def _learnt(recipe: HardenRecipe) -> str:
     """What is out of the ordinary in the loss and the weights, in words."""
     parts = []
-    if recipe.loss != "cross-entropy":
+    if recipe.loss in ("trades", "mart"):
         parts.append(f"the loss of {recipe.loss.upper()}, beta {recipe.beta:g}")
     if recipe.weight_perturbation is not None:
         parts.append(f"weights perturbed by {_percent(recipe.weight_perturbation)} of their norm")

@@ -10,7 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 Attack = Literal["pgd", "worst-of-k", "free", "ensemble", "none"]
-Loss = Literal["cross-entropy", "trades", "mart"]
+Loss = Literal["cross-entropy", "trades", "mart", "interval-bounds"]
 Joined = Literal["random", "worst", "average", "steepest"]
 Fall = Literal["cosine", "triangle", "steps", "constant"]
 
@@ -66,14 +66,16 @@ class Recipe(Record):
     loss: Loss = Field(
         default="cross-entropy",
         description="What is learnt from the worst points: `cross-entropy`, `trades` (Zhang et al. 2019) or `mart` "
-        "(Wang et al. 2020).",
+        "(Wang et al. 2020). `interval-bounds` needs no points, hence `attack: none`: it lowers a bound that covers "
+        "the whole Linf ball (Gowal et al. 2018; warmed up as in Shi et al. 2021), for models that can be proved.",
     )
     beta: Positive = Field(
         default=6.0, description="Of `trades` and `mart`: weight of the answers' drift under attack (lambda of MART)."
     )
     clean_share: Share = Field(
         default=0.0,
-        description="Of `cross-entropy`: weight of the loss on unperturbed inputs, beside the loss on perturbed ones.",
+        description="Of `cross-entropy` and `interval-bounds`: weight of the loss on unperturbed inputs, beside the "
+        "other.",
     )
     batch: Annotated[int, Field(gt=0)] = Field(default=128, description="Examples per training step.")
     optimizer: Literal["adam", "sgd"] = Field(default="adam", description="`sgd` has momentum 0.9.")
@@ -121,16 +123,20 @@ class Recipe(Record):
 
     def _idle(self) -> dict[str, str]:
         """The keys that have no effect beside the others, and what each needs."""
+        bounds = self.loss == "interval-bounds"
         needs = {
             "steps": (self.attack in ("pgd", "ensemble"), "attack: pgd or ensemble"),
             "step": (self.attack in ("pgd", "ensemble", "free"), "attack: pgd, ensemble or free"),
             "tries": (self.attack == "worst-of-k", "attack: worst-of-k"),
             "replays": (self.attack == "free", "attack: free"),
             "static": (self.attack == "ensemble", "attack: ensemble"),
-            "beta": (self.loss != "cross-entropy", "loss: trades or mart"),
-            "clean_share": (self.loss == "cross-entropy" and self.attack != "none", "loss: cross-entropy"),
-            "warmup": (self.attack != "none", "an attack"),
-            "radius": (self.attack != "none", "an attack"),
+            "beta": (self.loss in ("trades", "mart"), "loss: trades or mart"),
+            "clean_share": (
+                bounds or (self.loss == "cross-entropy" and self.attack != "none"),
+                "loss: cross-entropy or interval-bounds",
+            ),
+            "warmup": (bounds or self.attack != "none", "an attack"),
+            "radius": (bounds or self.attack != "none", "an attack"),
             "unions": (self.attack != "none", "an attack"),
             "patience": (self.keep == "best", "keep: best"),
             "watch_overfitting": (self.attack == "pgd" or not self.watch_overfitting, "attack: pgd"),
@@ -153,7 +159,9 @@ class Recipe(Record):
             raise ValueError(
                 "attack is ensemble, but no static model is named; write static: [{source: …, weights: …}]"
             )
-        if self.attack == "none" and self.loss != "cross-entropy":
+        if self.loss == "interval-bounds" and self.attack != "none":
+            raise ValueError("loss is interval-bounds, which needs no worst points; write attack: none")
+        if self.attack == "none" and self.loss not in ("cross-entropy", "interval-bounds"):
             raise ValueError("loss learns from worst points, but attack is none; write attack: pgd, or remove loss")
         if self.attack == "free":
             for key, plain in (

@@ -45,6 +45,9 @@ class Price(Record):
     forwards: Count
     backwards: Count
     seconds: Annotated[float, Field(ge=0)]
+    certified_after: Share | None = Field(
+        default=None, description="Share for which interval bounds prove the right answer all over the set."
+    )
 
     @property
     def passes(self) -> int:

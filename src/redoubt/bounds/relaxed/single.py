@@ -1,8 +1,8 @@
 """How far a network computed in float32 may be from the network in real arithmetic.
 
 A forward error analysis (Higham 2002, section 3.1): a sum of k products is off by at most k units of rounding of the
-sum of their magnitudes, in whatever order it is added up, with fused multiplication or without.  Transformed convolutions
-(Winograd, FFT), and numbers of fewer digits than float32 (bfloat16, TF32), are not covered.
+sum of their magnitudes, in whatever order it is added up, with fused multiplication or without.  Transformed
+convolutions (Winograd, FFT), and numbers of fewer digits than float32 (bfloat16, TF32), are not covered.
 """
 
 import torch

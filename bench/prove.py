@@ -27,8 +27,8 @@ DRAWS, SELECT, ALPHA = 10_000, 100, 0.001
 SMOOTHED, BOUNDED = 200, 200  # test images, evenly spaced
 
 
-def marabou(net: nn.Sequential, asked: Asked) -> tuple[str, float, list[float] | None]:
-    """Marabou's answer, processor seconds, and its point; convolutions are written out as matrices."""
+def marabou(net: nn.Sequential, asked: Asked) -> tuple[str, str, float, list[float] | None]:
+    """Marabou's answer, in its own words too, processor seconds, its point; convolutions are written out."""
     from maraboupy import Marabou, MarabouCore
 
     query = MarabouCore.InputQuery()
@@ -69,7 +69,7 @@ def marabou(net: nn.Sequential, asked: Asked) -> tuple[str, float, list[float] |
     )
     spent = time.process_time() - begun
     told = {"sat": "sat", "unsat": "unsat"}.get(answer, "unknown")
-    return told, spent, [values[at] for at in range(len(asked.lower))] if told == "sat" else None
+    return told, str(answer), spent, [values[at] for at in range(len(asked.lower))] if told == "sat" else None
 
 
 def _matrices(net: nn.Sequential, size: int) -> list[tuple[Tensor, Tensor, bool]]:
@@ -105,7 +105,7 @@ def verify(net: nn.Sequential, asked: Asked) -> dict[str, Any]:
     proof = prove(graph, [case], Effort(stop=lambda: time.process_time() - begun > SECONDS), run)
     spent = time.process_time() - begun
     mine = {"proved": "unsat", "counterexample": "sat"}.get(proof.answer, "unknown")
-    theirs, their_seconds, point = marabou(net, asked)
+    theirs, said, their_seconds, point = marabou(net, asked)
     replayed = proof.x is None or bool(case.met(proof.x[None].double(), run(proof.x[None])).all())
     theirs_replayed = None
     if point is not None:  # within Marabou's tolerance, in float64
@@ -120,6 +120,7 @@ def verify(net: nn.Sequential, asked: Asked) -> dict[str, Any]:
         "why": proof.why,
         "replayed": replayed,
         "marabou": theirs,
+        "marabou_said": said,
         "marabou_seconds": their_seconds,
         "marabou_replayed": theirs_replayed,
         "contradict": {mine, theirs} == {"sat", "unsat"},

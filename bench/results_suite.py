@@ -58,7 +58,8 @@ def section() -> Iterable[str]:
     yield (
         "Aims, in the last three columns: with no seed above AutoAttack's robust accuracy, for at most a tenth of its "
         "passes and of its time. Both attacks draw at random, and a tenth of a point is one image. The runs were made "
-        "at different times beside other work.\n"
+        "at different times beside other work, those of AutoAttack earlier and under another load than ours, so the "
+        "seconds only indicate; passes are exact.\n"
     )
     together = list(_together())
     if together:

@@ -59,8 +59,9 @@ def guard(policy: Path, *options: str) -> list[str]:
 
 
 def bare(policy: Path) -> list[str]:
-    """The same without the guard."""
-    return [sys.executable, str(_HERE / "guard_bare.py"), str(policy), str(PORT)]
+    """The same without the guard, and on as many threads."""
+    one = [f"{name}=1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")]
+    return ["env", *one, sys.executable, str(_HERE / "guard_bare.py"), str(policy), str(PORT)]
 
 
 def install() -> None:

@@ -12,7 +12,6 @@ import time
 
 import psutil
 import torch
-from threadpoolctl import threadpool_limits
 
 from common import write
 from guard_ground import new_keys, prepare, remember, store_of, variants
@@ -27,7 +26,6 @@ _MIB = 2**20
 def main(total: int) -> None:
     """Play, and keep the resident memory after every so many requests."""
     torch.set_num_threads(1)
-    threadpool_limits(1, user_api="blas")
     policy = prepare("guard-memory")
     store = store_of(policy)
     remember(store)

@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 import mnist
 from common import read, write
@@ -198,7 +197,6 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    threadpool_limits(1, user_api="blas")
     mnist.prepare()
     if not (mnist.MNIST / "model.safetensors").exists():
         mnist.train()

@@ -1,5 +1,6 @@
 """`redoubt guard`: serve a model behind its policy, and change the policy while it serves."""
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +64,9 @@ def serve(
     seconds, and no request is lost. Several guards may share one PostgreSQL (`identify.keys: postgresql://…`), each
     with a log of its own.
     """
+    # Read when NumPy and torch are loaded, which is below: what holds for all of their threads cannot be set later.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+
     from redoubt.service.serve import serve_guard
     from redoubt.service.web import Tls
 

@@ -10,7 +10,6 @@ from typing import NoReturn
 import structlog
 import torch
 from starlette.applications import Starlette
-from threadpoolctl import threadpool_limits
 
 from redoubt.service.guard import Guard
 from redoubt.service.logs import configure_logs
@@ -43,7 +42,8 @@ def serve_guard(
         host: address to listen at.
         port: 0 takes a free one.
         tls: certificates, or None for plain HTTP.
-        threads: that compute.
+        threads: that compute; OMP_NUM_THREADS and its like should say the same, or other threads than the caller's do
+            not keep to it.
         patience: seconds that a batch waits for company: see `Batcher`.
         log_level: least level of what is logged.
 
@@ -54,7 +54,6 @@ def serve_guard(
         signal.signal(ending, _end)
     configure_logs(log_level)
     torch.set_num_threads(threads)
-    threadpool_limits(threads, user_api="blas")  # NumPy's
     sys.setswitchinterval(_TURN)
     listening = listen(host, port)
     metrics = Metrics()

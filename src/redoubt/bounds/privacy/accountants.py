@@ -1,0 +1,171 @@
+"""What events cost together: three accountants that know nothing of each other.
+
+| accountant | through | covers | epsilon |
+|---|---|---|---|
+| `pld` | dp-accounting | Gaussian and Laplace noise, Poisson sampling | an upper bound, tight to the grid of losses |
+| `rdp` | dp-accounting | the same, and accounted searches | an upper bound, looser |
+| `prv` | opacus | Gaussian noise, Poisson sampling | an upper bound, tight; the cross-check |
+
+Sources: privacy loss distributions, Doroshenko et al. 2022 (connect the dots); Renyi, Mironov 2017 and Mironov et al. 2019;
+privacy random variables, Gopi et al. 2021.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from redoubt.bounds.privacy.events import Event, LaplaceRelease
+from redoubt.bounds.privacy.extra import needs_privacy
+from redoubt.bounds.privacy.mechanisms import gaussian_of, merged, to_dp_event, unknown
+from redoubt.records import PolicyError
+
+if TYPE_CHECKING:
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+    from dp_accounting.rdp import RdpAccountant
+
+AccountantName = Literal["pld", "rdp", "prv"]
+_GRID = 1e-4  # width of a cell of privacy loss
+_FINEST = 1e-5
+_DRIFT = 0.01  # what rounding down may take off the lower estimate in all its steps together
+_PRV_SHARE = 0.002  # error allowed to the PRV accountant, as a share of epsilon
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All (epsilon, delta) guarantees of some events at once.
+
+    Attributes:
+        epsilon: delta in 0..1 to the smallest epsilon that holds with it; infinite where none does.
+        delta: epsilon >= 0 to the smallest delta that holds with it.
+        by: the accountant.
+    """
+
+    epsilon: Callable[[float], float]
+    delta: Callable[[float], float]
+    by: AccountantName
+
+
+def curve(events: Sequence[Event], by: AccountantName = "pld") -> Curve:
+    """The guarantees of the events' composition.
+
+    Raises:
+        PolicyError: an event that this accountant does not know, or its library is not installed.
+    """
+    counted = merged(events)
+    if not counted:
+        return Curve(lambda _delta: 0.0, lambda _epsilon: 0.0, by)
+    if by == "pld":
+        loss = _loss(counted, optimistic=False)
+        return Curve(lambda delta: float(loss.get_epsilon_for_delta(delta)), _at_least_zero(loss), by)
+    if by == "rdp":
+        renyi = renyi_accountant(counted)
+        return Curve(
+            lambda delta: float(renyi.get_epsilon(delta)), lambda epsilon: float(renyi.get_delta(epsilon)), by
+        )
+    return Curve(_prv(counted), _no_delta, by)
+
+
+def epsilon(events: Sequence[Event], delta: float, by: AccountantName = "pld") -> float:
+    """The smallest epsilon for which the accountant vouches, at this delta.
+
+    >>> from redoubt.bounds.privacy.events import GaussianRelease
+    >>> round(epsilon([GaussianRelease(noise_multiplier=4.0)], 1e-5), 2)
+    0.92
+
+    Raises:
+        PolicyError: delta is not between 0 and 1; else as `curve`.
+    """
+    _check_delta(delta)
+    return curve(events, by).epsilon(delta)
+
+
+def lower_epsilon(events: Sequence[Event], delta: float) -> float:
+    """An epsilon below which the composition is *not* private: all losses rounded down.
+
+    An accountant that says less than this is wrong.
+
+    Raises:
+        PolicyError: as `epsilon` by `pld`.
+    """
+    _check_delta(delta)
+    counted = merged(events)
+    return float(_loss(counted, optimistic=True).get_epsilon_for_delta(delta)) if counted else 0.0
+
+
+def renyi_accountant(events: Sequence[Event]) -> "RdpAccountant":
+    """Dp-accounting's Renyi accountant after these events.
+
+    Raises:
+        PolicyError: an event that it does not know, or dp-accounting is not installed.
+    """
+    with needs_privacy():
+        from dp_accounting.rdp import RdpAccountant
+    accountant = RdpAccountant()
+    accountant.compose(to_dp_event(merged(events)))
+    return accountant
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise PolicyError(f"delta is {delta!r}", remedy="give a delta between 0 and 1, far below 1 over the records")
+
+
+def _loss(counted: Sequence[Event], *, optimistic: bool) -> "PrivacyLossDistribution":
+    with needs_privacy():
+        from dp_accounting.pld import privacy_loss_distribution as pld
+    steps = sum(1 if drawn is None else drawn[2] for drawn in map(gaussian_of, counted))
+    # Connect-the-dots needs no finer grid for more steps; rounding down loses half a cell in each.
+    grid = min(_GRID, max(_FINEST, _DRIFT / steps)) if optimistic else _GRID
+    how = {"value_discretization_interval": grid, "pessimistic_estimate": not optimistic}
+    whole = pld.identity(value_discretization_interval=grid, pessimistic_estimate=not optimistic)
+    for event in counted:
+        drawn = gaussian_of(event)
+        if drawn is not None:
+            rate, noise, count = drawn
+            if rate == 1:  # so many Gaussians are one
+                part = pld.from_gaussian_mechanism(noise / math.sqrt(count), use_connect_dots=not optimistic, **how)
+            else:
+                once = pld.from_gaussian_mechanism(
+                    noise, sampling_prob=rate, use_connect_dots=not optimistic, **how
+                )
+                part = once.self_compose(count)
+        elif isinstance(event, LaplaceRelease):
+            once = pld.from_laplace_mechanism(event.noise_multiplier, use_connect_dots=not optimistic, **how)
+            part = once.self_compose(event.times)
+        else:
+            raise unknown(event, "the accountant 'pld' does not know, and only 'rdp'")
+        whole = whole.compose(part)
+    return whole
+
+
+def _at_least_zero(loss: "PrivacyLossDistribution") -> Callable[[float], float]:
+    return lambda epsilon: min(1.0, max(0.0, float(loss.get_delta_for_epsilon(epsilon))))
+
+
+def _prv(counted: Sequence[Event]) -> Callable[[float], float]:
+    with needs_privacy():
+        from opacus.accountants import PRVAccountant
+    accountant = PRVAccountant()
+    for event in counted:
+        drawn = gaussian_of(event)
+        if drawn is None:
+            raise unknown(event, "the accountant 'prv' does not know, and only another")
+        rate, noise, count = drawn
+        accountant.history.append((noise, rate, count))
+
+    def at(delta: float) -> float:
+        # Its error is absolute; a first look says how small it must be.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # about log(0) at rate 1, which its formulas allow for
+            rough = float(accountant.get_epsilon(delta, eps_error=0.05))
+            return float(accountant.get_epsilon(delta, eps_error=max(1e-4, min(0.01, _PRV_SHARE * rough))))
+
+    return at
+
+
+def _no_delta(_epsilon: float) -> float:
+    raise PolicyError("the accountant 'prv' answers for epsilon only", remedy="ask 'pld' or 'rdp' for a delta")

@@ -1,0 +1,61 @@
+"""Randomness that privacy hangs on: the ChaCha20 key stream, from a key of the operating system."""
+
+import hashlib
+import math
+import secrets
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms
+from numpy.typing import NDArray
+
+_FIFTY_THREE = 2.0**-53
+_THIRTY_TWO = 2**32
+
+
+class PrivateRandom:
+    """A stream of Gaussians and coins that nobody can predict or repeat who does not hold its key.
+
+    Whoever can guess the noise can take it off again; so the key comes from the operating system, and is never kept.
+
+    Not covered: Gaussians are rounded to floats, and which floats can occur depends a little on what the noise is added to
+    (Mironov 2012).  Each is the sum of four, which makes it very hard to take apart (Holohan and Braghin 2021), and
+    proves nothing.
+    """
+
+    def __init__(self) -> None:
+        self._stream = _key_stream(secrets.token_bytes(32))
+
+    @classmethod
+    def insecure(cls, seed: int) -> "PrivateRandom":
+        """The same stream for the same seed, for tests and benches.  What it hides, anybody can find who tries seeds."""
+        made = cls()
+        made._stream = _key_stream(hashlib.sha256(f"redoubt insecure seed {seed}".encode()).digest())
+        return made
+
+    def gaussians(self, count: int) -> NDArray[np.float64]:
+        """`count` independent standard Gaussians, float64."""
+        # Box and Muller, from 53-bit uniforms in (0, 1]: no Gaussian beyond 8.6 occurs, and one in 10**17 would.
+        whole = self._words(4 * (count + count % 2), np.uint64) >> np.uint64(11)
+        radius, angle = np.split((whole + np.uint64(1)) * _FIFTY_THREE, 2)
+        radius = np.sqrt(-2.0 * np.log(radius))
+        angle *= 2 * math.pi
+        drawn = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+        summed: NDArray[np.float64] = drawn.reshape(4, -1).sum(axis=0)[:count] / 2
+        return summed
+
+    def coins(self, count: int, probability: float) -> NDArray[np.bool_]:
+        """`count` independent coins that fall true with `probability`, rounded down to a multiple of 2**-32."""
+        tossed: NDArray[np.bool_] = self._words(count, np.uint32) < np.uint64(math.floor(probability * _THIRTY_TWO))
+        return tossed
+
+    def _words(self, count: int, dtype: type[np.uint32] | type[np.uint64]) -> NDArray[np.uint32] | NDArray[np.uint64]:
+        return np.frombuffer(self._stream.update(bytes(count * np.dtype(dtype).itemsize)), dtype)
+
+
+def random_of(insecure_seed: int | None) -> PrivateRandom:
+    """The secure stream, or the one of a seed where the caller asks for it by a name that says what it is."""
+    return PrivateRandom() if insecure_seed is None else PrivateRandom.insecure(insecure_seed)
+
+
+def _key_stream(key: bytes) -> CipherContext:
+    return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()

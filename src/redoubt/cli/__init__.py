@@ -1,6 +1,6 @@
 """The only room that prints; one file per command."""
 
-from redoubt.cli import check, init, schema, assess, harden, prove, report, demo, guard, keys, audit, analyse  # noqa: I001  in the order that help lists
+from redoubt.cli import check, init, schema, assess, harden, prove, report, demo, guard, keys, audit, analyse, privacy  # noqa: I001  in the order that help lists
 from redoubt.cli.app import main
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "init",
     "keys",
     "main",
+    "privacy",
     "prove",
     "report",
     "schema",

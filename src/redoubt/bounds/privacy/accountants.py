@@ -6,8 +6,8 @@
 | `rdp` | dp-accounting | the same, and accounted searches | an upper bound, looser |
 | `prv` | opacus | Gaussian noise, Poisson sampling | an upper bound, tight; the cross-check |
 
-Sources: privacy loss distributions, Doroshenko et al. 2022 (connect the dots); Renyi, Mironov 2017 and Mironov et al. 2019;
-privacy random variables, Gopi et al. 2021.
+Sources: privacy loss distributions, Doroshenko et al. 2022 (connect the dots); Renyi, Mironov 2017 and Mironov et al.
+2019; privacy random variables, Gopi et al. 2021.
 """
 
 import math
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from redoubt.bounds.privacy.events import Event, LaplaceRelease
 from redoubt.bounds.privacy.extra import needs_privacy
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
     from dp_accounting.rdp import RdpAccountant
 
+Floats = NDArray[np.float64]
 AccountantName = Literal["pld", "rdp", "prv"]
 _GRID = 1e-4  # width of a cell of privacy loss
 _FINEST = 1e-5
-_DRIFT = 0.01  # what rounding down may take off the lower estimate in all its steps together
+_DRIFT = 0.03  # what rounding down may take off the lower estimate in all its steps together
 _PRV_SHARE = 0.002  # error allowed to the PRV accountant, as a share of epsilon
 
 
@@ -40,12 +42,12 @@ class Curve:
 
     Attributes:
         epsilon: delta in 0..1 to the smallest epsilon that holds with it; infinite where none does.
-        delta: epsilon >= 0 to the smallest delta that holds with it.
+        deltas: epsilons >= 0, ascending, each to the smallest delta that holds with it.
         by: the accountant.
     """
 
     epsilon: Callable[[float], float]
-    delta: Callable[[float], float]
+    deltas: Callable[[Floats], Floats]
     by: AccountantName
 
 
@@ -57,14 +59,16 @@ def curve(events: Sequence[Event], by: AccountantName = "pld") -> Curve:
     """
     counted = merged(events)
     if not counted:
-        return Curve(lambda _delta: 0.0, lambda _epsilon: 0.0, by)
+        return Curve(lambda _delta: 0.0, np.zeros_like, by)
     if by == "pld":
         loss = _loss(counted, optimistic=False)
-        return Curve(lambda delta: float(loss.get_epsilon_for_delta(delta)), _at_least_zero(loss), by)
+        return Curve(lambda delta: float(loss.get_epsilon_for_delta(delta)), _deltas_of(loss), by)
     if by == "rdp":
         renyi = renyi_accountant(counted)
         return Curve(
-            lambda delta: float(renyi.get_epsilon(delta)), lambda epsilon: float(renyi.get_delta(epsilon)), by
+            lambda delta: float(renyi.get_epsilon(delta)),
+            lambda epsilons: np.array([renyi.get_delta(float(epsilon)) for epsilon in epsilons]),
+            by,
         )
     return Curve(_prv(counted), _no_delta, by)
 
@@ -129,9 +133,7 @@ def _loss(counted: Sequence[Event], *, optimistic: bool) -> "PrivacyLossDistribu
             if rate == 1:  # so many Gaussians are one
                 part = pld.from_gaussian_mechanism(noise / math.sqrt(count), use_connect_dots=not optimistic, **how)
             else:
-                once = pld.from_gaussian_mechanism(
-                    noise, sampling_prob=rate, use_connect_dots=not optimistic, **how
-                )
+                once = pld.from_gaussian_mechanism(noise, sampling_prob=rate, use_connect_dots=not optimistic, **how)
                 part = once.self_compose(count)
         elif isinstance(event, LaplaceRelease):
             once = pld.from_laplace_mechanism(event.noise_multiplier, use_connect_dots=not optimistic, **how)
@@ -142,8 +144,9 @@ def _loss(counted: Sequence[Event], *, optimistic: bool) -> "PrivacyLossDistribu
     return whole
 
 
-def _at_least_zero(loss: "PrivacyLossDistribution") -> Callable[[float], float]:
-    return lambda epsilon: min(1.0, max(0.0, float(loss.get_delta_for_epsilon(epsilon))))
+def _deltas_of(loss: "PrivacyLossDistribution") -> Callable[[Floats], Floats]:
+    # Rounding in its Fourier transforms may leave a little below 0.
+    return lambda epsilons: np.clip(np.asarray(loss.get_delta_for_epsilon(epsilons), dtype=np.float64), 0.0, 1.0)
 
 
 def _prv(counted: Sequence[Event]) -> Callable[[float], float]:
@@ -167,5 +170,5 @@ def _prv(counted: Sequence[Event]) -> Callable[[float], float]:
     return at
 
 
-def _no_delta(_epsilon: float) -> float:
+def _no_delta(_epsilons: Floats) -> Floats:
     raise PolicyError("the accountant 'prv' answers for epsilon only", remedy="ask 'pld' or 'rdp' for a delta")

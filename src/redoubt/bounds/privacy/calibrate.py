@@ -18,8 +18,8 @@ def noise_for(
     Args:
         target: epsilon; above 0.
         delta: in (0, 1).
-        events: a noise multiplier to everything that will have been done, what has been done already included; more noise
-            must not cost more.
+        events: a noise multiplier to everything that will have been done, what has been done already included; more
+            noise must not cost more.
         by: the accountant who must vouch.
 
     Returns:

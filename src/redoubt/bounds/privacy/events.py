@@ -28,8 +28,8 @@ class _Event(Record):
 class PoissonGaussian(_Event):
     """Steps of DP-SGD (Abadi et al. 2016): each record enters each step by itself with probability `rate`.
 
-    The sum over those that entered, each clipped, is released with Gaussian noise.  A sampler that shuffles, or that draws
-    batches of a fixed size, is another mechanism, and this event does not cover it.
+    The sum over those that entered, each clipped, is released with Gaussian noise.  A sampler that shuffles, or that
+    draws batches of a fixed size, is another mechanism, and this event does not cover it.
     """
 
     kind: Literal["poisson-gaussian"] = "poisson-gaussian"
@@ -69,8 +69,8 @@ class ThresholdCheck(_Event):
 class NoisyMax(_Event):
     """The class with the most votes, each count with Gaussian noise of standard deviation `deviation`.
 
-    One record can move one vote from a class to another, which is an L2 sensitivity of sqrt(2) (Papernot et al. 2018, section
-    4.1).  Counted as if the noisy counts themselves had been released: independent of the data.
+    One record can move one vote from a class to another, which is an L2 sensitivity of sqrt(2) (Papernot et al. 2018,
+    section 4.1).  Counted as if the noisy counts themselves had been released: independent of the data.
     """
 
     kind: Literal["noisy-max"] = "noisy-max"
@@ -81,7 +81,8 @@ class NoisyMax(_Event):
 class DeclaredSearch(_Event):
     """Hyper-parameters were chosen among `settings` on the private records, and that is *not* accounted for.
 
-    It costs nothing in any figure; every report says that the figures hold only for whoever does not learn from the choice.
+    It costs nothing in any figure; every report says that the figures hold only for whoever does not learn from the
+    choice.
     """
 
     kind: Literal["declared-search"] = "declared-search"
@@ -104,8 +105,8 @@ class AccountedSearch(_Event):
     """A random number of runs, each with settings drawn anew; only the best run is released.
 
     The number is drawn from the truncated negative binomial distribution with mean `mean` and shape `shape`
-    (Papernot and Steinke 2022, theorem 2): 1 is geometric, 0 logarithmic.  Every run costs at most `run`.  A search that
-    tries a fixed number of settings is not this; write each of its runs into the ledger instead.
+    (Papernot and Steinke 2022, theorem 2): 1 is geometric, 0 logarithmic.  Every run costs at most `run`.  A search
+    that tries a fixed number of settings is not this; write each of its runs into the ledger instead.
     """
 
     kind: Literal["accounted-search"] = "accounted-search"

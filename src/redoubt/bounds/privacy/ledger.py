@@ -35,7 +35,8 @@ class PrivacyLedger(Record):
 
     >>> from redoubt.bounds.privacy.events import GaussianRelease
     >>> ledger = PrivacyLedger(groups={"opted-in": Group()})
-    >>> ledger = ledger.plus(GaussianRelease(noise_multiplier=8.0), GaussianRelease(noise_multiplier=4.0, on="opted-in"))
+    >>> ledger = ledger.plus(GaussianRelease(noise_multiplier=8.0))
+    >>> ledger = ledger.plus(GaussianRelease(noise_multiplier=4.0, on="opted-in"))
     >>> [event.noise_multiplier for event in ledger.touching("everyone")]
     [8.0]
     >>> [event.noise_multiplier for event in ledger.touching("opted-in")]

@@ -44,11 +44,14 @@ def parse_ledger(raw: bytes, name: str) -> PrivacyLedger:
         name: of the file, for messages.
 
     Raises:
-        DataError: too long, no JSON, a key twice, an unknown key or event, a value out of range; says where in the ledger.
+        DataError: too long, no JSON, a key twice, an unknown key or event, a value out of range; says where in the
+        ledger.
     """
     if len(raw) > MOST_BYTES:
         raise DataError(
-            f"has more than {MOST_BYTES} bytes", Place(name), remedy="count like events together, by `steps` and `times`"
+            f"has more than {MOST_BYTES} bytes",
+            Place(name),
+            remedy="count like events together, by `steps` and `times`",
         )
     try:
         plain = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
@@ -98,9 +101,10 @@ def _said(error: ValidationError, name: str) -> DataError:
         return DataError(f"{head}unknown key", Place(name), remedy="take it out; nothing here is ignored")
     message = first["msg"].removeprefix("Value error, ")
     return DataError(
-        f"{head}{message[:1].lower()}{message[1:]}", Place(name), remedy="correct the value, as docs/privacy.md describes it"
+        f"{head}{message[:1].lower()}{message[1:]}",
+        Place(name),
+        remedy="correct the value, as docs/privacy.md describes it",
     )
-
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

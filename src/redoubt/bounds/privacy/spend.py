@@ -25,8 +25,8 @@ class Share:
     Attributes:
         event: what was done.
         alone: the epsilon that it would cost by itself.
-        share: its part of the whole, in 0..1; parts sum to 1.  By the Renyi divergence at the order that decides, where costs
-            add up; epsilons do not.
+        share: its part of the whole, in 0..1; parts sum to 1.  By the Renyi divergence at the order that decides,
+            where costs add up; epsilons do not.
     """
 
     event: Event
@@ -45,12 +45,13 @@ class Spend:
         by: the tightest accountant that knows all these events.
         cross_checks: other accountants' epsilons, where they know all these events.
         lower: no accountant may say less than this; None where none is known.
-        advantage: the most by which a test for membership can be right more often on members than wrong on others, whatever
-            it knows about the other records.
+        advantage: the most by which a test for membership can be right more often on members than wrong on others,
+            whatever it knows about the other records.
         found: false-positive rate to the most members that such a test can find, as a share.
-        posterior: what a prior of one half can become at most, except with probability delta.
+        posterior: what a prior of one half can become at most, except with probability delta, whichever is the truth.
         shares: by event.
         unaccounted: declared searches: the figures do not hold for whoever learns from their choice.
+        partial: whether the ledger has other groups, for whose records this may be too little.
     """
 
     group: str
@@ -64,6 +65,7 @@ class Spend:
     posterior: float
     shares: tuple[Share, ...]
     unaccounted: tuple[Event, ...]
+    partial: bool
 
 
 def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
@@ -77,7 +79,7 @@ def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
         raise PolicyError(f"delta is {delta!r}", remedy="give a delta between 0 and 1, far below 1 over the records")
     events = ledger.touching(group)
     counted = [event for event in events if not isinstance(event, FREE)]
-    by: AccountantName = "rdp" if any(isinstance(event, AccountedSearch) for event in counted) else "pld"
+    by = _tightest(counted)
     with _quiet():
         whole = curve(counted, by)
         epsilon = whole.epsilon(delta)
@@ -95,14 +97,17 @@ def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
             lower=lower_epsilon(counted, delta) if by == "pld" else None,
             advantage=_advantage(whole, epsilon, delta),
             found={rate: _found(whole, rate) for rate in FALSE_ALARMS},
-            posterior=1 / (1 + math.exp(-epsilon)),
+            posterior=1 / (1 + math.exp(-_log_odds(whole, delta))),
             shares=_shares(counted, delta),
             unaccounted=tuple(event for event in events if event.kind == "declared-search"),
+            partial=group == EVERYONE and bool(set(ledger.groups) - {EVERYONE}),
         )
 
 
 def must_be_within(ledger: PrivacyLedger) -> None:
-    """Refuse a ledger whose events cost a group more than its budget.  Ask with what is planned added, before it is done.
+    """Refuse a ledger whose events cost a group more than its budget.
+
+    Ask with what is planned added, before it is done.
 
     Raises:
         PolicyError: naming the group, what it would have spent, and its budget.
@@ -110,7 +115,9 @@ def must_be_within(ledger: PrivacyLedger) -> None:
     for name, group in ledger.groups.items():
         if group.budget is None:
             continue
-        spent = spend(ledger, group.budget.delta, name).epsilon
+        events = ledger.touching(name)
+        with _quiet():
+            spent = curve(events, _tightest(events)).epsilon(group.budget.delta)
         if spent > group.budget.epsilon:
             raise PolicyError(
                 f"records of '{name}' would have spent epsilon {spent:.4g} at delta {group.budget.delta:g}; "
@@ -119,10 +126,14 @@ def must_be_within(ledger: PrivacyLedger) -> None:
             )
 
 
+def _tightest(events: Sequence[Event]) -> AccountantName:
+    return "rdp" if any(isinstance(event, AccountedSearch) for event in events) else "pld"
+
+
 def _advantage(whole: Curve, epsilon: float, delta: float) -> float:
-    """The total variation distance; from one (epsilon, delta) if that says more (Humphries et al. 2020, theorem 3.4)."""
+    """The total variation distance; from one (epsilon, delta) if that says more (Humphries et al. 2020)."""
     at_delta = (math.expm1(min(epsilon, 700.0)) + 2 * delta) / (math.exp(min(epsilon, 700.0)) + 1)
-    return min(1.0, whole.delta(0.0), at_delta)
+    return min(1.0, float(whole.deltas(np.zeros(1))[0]), at_delta)
 
 
 def _found(whole: Curve, false_alarms: float) -> float:
@@ -131,7 +142,30 @@ def _found(whole: Curve, false_alarms: float) -> float:
     (Kairouz et al. 2015, theorem 2.1)
     """
     tried = np.concatenate([np.linspace(0, 2, 41), np.linspace(2.1, 12, 100)])
-    return min(1.0, *(math.exp(at) * false_alarms + whole.delta(float(at)) for at in tried))
+    return float((np.exp(tried) * false_alarms + whole.deltas(tried)).min(initial=1.0))
+
+
+def _log_odds(whole: Curve, delta: float) -> float:
+    """The least `t` with `P(privacy loss > t) <= delta`, from above.
+
+    Not epsilon itself: with probability delta, an (epsilon, delta) guarantee may be missed by a little often, or by
+    much rarely.  For any epsilon below t, `P(loss > t) <= delta(epsilon) / (1 - e^(epsilon - t))`.
+    """
+    top = whole.epsilon(delta / 100)
+    if not math.isfinite(top):
+        return math.inf
+    tried = np.linspace(0, top + 1e-6, 300)
+    deltas = whole.deltas(tried)
+    low, high = whole.epsilon(delta), 2 * top + 1
+
+    def beyond(t: float) -> float:
+        below = tried < t
+        return float((deltas[below] / -np.expm1(tried[below] - t)).min(initial=1.0))
+
+    while high - low > 1e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond(middle) <= delta else (middle, high)
+    return high
 
 
 def _shares(counted: Sequence[Event], delta: float) -> tuple[Share, ...]:

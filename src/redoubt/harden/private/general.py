@@ -14,7 +14,7 @@ from redoubt.harden.private.sampling import Poisson, Sampler, must_be_poisson, m
 from redoubt.records import DataError, Fault, ModelError, PolicyError
 
 Clipping = Literal["hooks", "ghost"]
-"""`hooks` builds each record's gradient; `ghost` computes only its norm, where it knows the layer, and goes back twice."""
+"""`hooks` builds each record's gradient; `ghost` only its norm, where it knows the layer, and goes back twice."""
 
 
 def train_general(
@@ -31,8 +31,8 @@ def train_general(
 ) -> tuple[PoissonGaussian, ...]:
     """Train a classifier by DP-SGD with momentum, in place, from the weights it has.
 
-    Its weights must not come from these records.  Opacus counts the steps with its own accountant, and what it counted must
-    be what the plan writes into the ledger.
+    Its weights must not come from these records.  Opacus counts the steps with its own accountant, and what it
+    counted must be what the plan writes into the ledger.
 
     Args:
         module: `[B, ...]` to logits `[B, K]`, no layer of which mixes records.

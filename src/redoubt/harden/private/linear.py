@@ -1,9 +1,9 @@
 """DP-SGD of a linear model on fixed features: the clipped gradient in closed form, no gradient per record ever built.
 
-For softmax regression with weights `W` and bias `b`, the gradient of the loss at record i is `(p_i - e_y) [x_i, 1]^T`: of
-rank one.  So its norm is a product, `||g_i||^2 = ||p_i - e_y||^2 (||x_i||^2 + 1)`, and the sum of the clipped gradients is
-one matrix product of the scaled residuals and the features (Goodfellow 2015 for the norms; Tramer and Boneh 2021 for
-what linear models on fixed features are worth).
+For softmax regression with weights `W` and bias `b`, the gradient of the loss at record i is `(p_i - e_y) [x_i,
+1]^T`: of rank one.  So its norm is a product, `||g_i||^2 = ||p_i - e_y||^2 (||x_i||^2 + 1)`, and the sum of the
+clipped gradients is one matrix product of the scaled residuals and the features (Goodfellow 2015 for the norms;
+Tramer and Boneh 2021 for what linear models on fixed features are worth).
 """
 
 from collections.abc import Callable

@@ -68,9 +68,10 @@ def noised_statistics(
 ) -> NoisedStatistics:
     """Channel statistics released with Gaussian noise (Tramer and Boneh 2021, section 2.2 and appendix B).
 
-    Each record gives two vectors, the mean and the mean square of each channel over its pixels.  Both are scaled down to
-    the bounds in L2 norm, summed over the records, and released with noise.  Bounds taken from the records' own norms would
-    leak; take them from public data, or from what the features can be at all.  How many records there are counts as public.
+    Each record gives two vectors, the mean and the mean square of each channel over its pixels.  Both are scaled down
+    to the bounds in L2 norm, summed over the records, and released with noise.  Bounds taken from the records' own
+    norms would leak; take them from public data, or from what the features can be at all.  How many records there are
+    counts as public.
 
     Args:
         features: float32 `[N, C, H, W]`.

@@ -11,8 +11,8 @@ class Plan:
     """DP-SGD (Abadi et al. 2016, algorithm 1), with momentum.
 
     Each step sums the gradients of the records that entered it, each scaled down to L2 norm `clip` at most, adds
-    Gaussian noise of standard deviation `noise_multiplier * clip` to every coordinate, and divides by the batch size that
-    is *expected*: what is divided by must not depend on who entered.
+    Gaussian noise of standard deviation `noise_multiplier * clip` to every coordinate, and divides by the batch size
+    that is *expected*: what is divided by must not depend on who entered.
 
     Attributes:
         rate: probability of each record to enter each step, in (0, 1].

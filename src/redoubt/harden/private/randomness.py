@@ -17,9 +17,9 @@ class PrivateRandom:
 
     Whoever can guess the noise can take it off again; so the key comes from the operating system, and is never kept.
 
-    Not covered: Gaussians are rounded to floats, and which floats can occur depends a little on what the noise is added to
-    (Mironov 2012).  Each is the sum of four, which makes it very hard to take apart (Holohan and Braghin 2021), and
-    proves nothing.
+    Not covered: Gaussians are rounded to floats, and which floats can occur depends a little on what the noise is
+    added to (Mironov 2012).  Each is the sum of four, which makes it very hard to take apart (Holohan and Braghin
+    2021), and proves nothing.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class PrivateRandom:
 
     @classmethod
     def insecure(cls, seed: int) -> "PrivateRandom":
-        """The same stream for the same seed, for tests and benches.  What it hides, anybody can find who tries seeds."""
+        """The same stream for the same seed, for tests and benches.  Anybody who tries seeds finds what it hides."""
         made = cls()
         made._stream = _key_stream(hashlib.sha256(f"redoubt insecure seed {seed}".encode()).digest())
         return made

@@ -80,8 +80,8 @@ def must_match(sampler: Sampler, rate: float) -> None:
 def must_be_poisson(sizes: Sequence[int], records: int, rate: float) -> None:
     """Refuse what was drawn, if the sizes of the batches are not those of Poisson sampling.
 
-    Both their sum and their spread are looked at, each refused where a fair sampler would pass in all but one of 10**9 runs.
-    Not covered: draws that depend on one another, or on the data, with sizes as they should be.
+    Both their sum and their spread are looked at, each refused where a fair sampler would pass in all but one of
+    10**9 runs. Not covered: draws that depend on one another, or on the data, with sizes as they should be.
 
     Raises:
         Fault: the sampler does not do what it says.

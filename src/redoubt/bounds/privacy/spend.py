@@ -80,7 +80,7 @@ def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
     events = ledger.touching(group)
     counted = [event for event in events if not isinstance(event, FREE)]
     by = _tightest(counted)
-    with _quiet():
+    with quiet():
         whole = curve(counted, by)
         epsilon = whole.epsilon(delta)
         checks: dict[AccountantName, float] = {}
@@ -116,7 +116,7 @@ def must_be_within(ledger: PrivacyLedger) -> None:
         if group.budget is None:
             continue
         events = ledger.touching(name)
-        with _quiet():
+        with quiet():
             spent = curve(events, _tightest(events)).epsilon(group.budget.delta)
         if spent > group.budget.epsilon:
             raise PolicyError(
@@ -188,7 +188,7 @@ def _shares(counted: Sequence[Event], delta: float) -> tuple[Share, ...]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Dp-accounting tells its log of each Renyi order that it leaves out, which it may."""
     log = logging.getLogger("absl")
     before = log.level

@@ -80,7 +80,7 @@ def train_general(
 
 
 def _step(wrapped: Any, optimizer: Any, x: Tensor, y: Tensor, rows: Tensor, clipping: Clipping, at_once: int) -> None:
-    blocks = rows.split(at_once) if len(rows) else ()
+    blocks = torch.split(rows, at_once) if len(rows) else ()
     for at, block in enumerate(blocks):
         optimizer.signal_skip_step(do_skip=at < len(blocks) - 1)
         logits = wrapped(x[block])
@@ -90,7 +90,7 @@ def _step(wrapped: Any, optimizer: Any, x: Tensor, y: Tensor, rows: Tensor, clip
             each = F.cross_entropy(logits, y[block], reduction="none")
             DPTensorFastGradientClipping(wrapped, optimizer, each, loss_reduction="sum").backward()
         else:
-            F.cross_entropy(logits, y[block], reduction="sum").backward()
+            torch.autograd.backward(F.cross_entropy(logits, y[block], reduction="sum"))
         optimizer.step()
         optimizer.zero_grad()
     if not blocks:  # nobody entered: the step is taken all the same, on noise alone
@@ -129,7 +129,7 @@ def _with_opacus(
 
         def add_noise(self) -> None:
             for parameter in self.params:
-                drawn = torch.from_numpy(random.gaussians(parameter.numel())).view_as(parameter)
+                drawn = random.gaussians(parameter.numel()).view_as(parameter)
                 noise = drawn.to(parameter) * (self.noise_multiplier * self.max_grad_norm)
                 parameter.grad = (parameter.summed_grad + noise).view_as(parameter) / expected
 

@@ -41,7 +41,7 @@ class PrivateLinear:
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:
         """Share of rows answered rightly."""
-        blocks = zip(x.split(_BLOCK), y.split(_BLOCK), strict=True)
+        blocks = zip(torch.split(x, _BLOCK), torch.split(y, _BLOCK), strict=True)
         return sum(int((self.logits(rows).argmax(1) == labels).sum()) for rows, labels in blocks) / len(y)
 
 
@@ -78,7 +78,7 @@ def train_linear(
     features = x.flatten(1)
     _check(features, y, classes)
     random = random_of(insecure_seed)
-    squares = torch.cat([rows.square().sum(1) for rows in features.split(_BLOCK)])
+    squares = torch.cat([rows.square().sum(1) for rows in torch.split(features, _BLOCK)])
     state = torch.zeros(2, classes, features.shape[1] + 1)  # weights and momentum; the bias is the last column
     average, averaged = torch.zeros_like(state[0]), 0
     sizes = []
@@ -111,7 +111,7 @@ def clipped_sum(parameters: Tensor, x: Tensor, y: Tensor, squares: Tensor, rows:
     """
     total = torch.zeros_like(parameters)
     weight, bias = parameters[:, :-1], parameters[:, -1]
-    for block in rows.split(_BLOCK):
+    for block in torch.split(rows, _BLOCK):
         given = x[block]
         residual = torch.addmm(bias, given, weight.T).softmax(1)
         residual[torch.arange(len(block)), y[block]] -= 1
@@ -125,7 +125,7 @@ def clipped_sum(parameters: Tensor, x: Tensor, y: Tensor, squares: Tensor, rows:
 
 def add_noise(gradient: Tensor, deviation: float, random: PrivateRandom) -> None:
     """Add Gaussian noise of this standard deviation to every coordinate, in place."""
-    noise = torch.from_numpy(random.gaussians(gradient.numel())).view_as(gradient)
+    noise = random.gaussians(gradient.numel()).view_as(gradient)
     gradient.add_(noise.to(gradient.dtype), alpha=deviation)
 
 
@@ -136,5 +136,5 @@ def _check(x: Tensor, y: Tensor, classes: int) -> None:
         raise DataError(f"features are {x.dtype}, labels {y.dtype}", remedy="give float32 and int64")
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise DataError(f"labels run from {int(y.min())} to {int(y.max())}", remedy=f"give labels 0 to {classes - 1}")
-    if not all(bool(rows.isfinite().all()) for rows in x.split(_BLOCK)):
+    if not all(bool(rows.isfinite().all()) for rows in torch.split(x, _BLOCK)):
         raise DataError("a feature is not finite: its gradient has no norm to clip", remedy="repair the features")

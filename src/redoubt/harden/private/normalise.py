@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from redoubt.bounds.privacy.events import EVERYONE, GaussianRelease
+from redoubt.bounds.privacy.events import EVERYONE, LEAST_NOISE, MOST_NOISE, GaussianRelease
 from redoubt.harden.private.randomness import random_of
 from redoubt.records import DataError, PolicyError
 
@@ -33,7 +33,7 @@ def group_norm(features: Tensor, groups: int) -> Tensor:
         raise DataError(
             f"{groups} groups do not divide features {list(features.shape)}", remedy="choose a divisor of the channels"
         )
-    return torch.cat([F.group_norm(rows, groups, eps=_LEAST_VARIANCE) for rows in features.split(_BLOCK)])
+    return torch.cat([F.group_norm(rows, groups, eps=_LEAST_VARIANCE) for rows in torch.split(features, _BLOCK)])
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NoisedStatistics:
         """`[N, C, H, W]` with the mean taken off and the deviation divided by; channels without variance become 0."""
         scale = (self.variance + _LEAST_VARIANCE).rsqrt() * (self.variance > 0)
         shape = (1, -1, 1, 1)
-        return torch.cat([(x - self.mean.view(shape)) * scale.view(shape) for x in features.split(_BLOCK)])
+        return torch.cat([(x - self.mean.view(shape)) * scale.view(shape) for x in torch.split(features, _BLOCK)])
 
 
 def noised_statistics(
@@ -77,28 +77,31 @@ def noised_statistics(
         features: float32 `[N, C, H, W]`.
         mean_bound: bound on the norm of the vector of means; above 0.
         square_bound: bound on the norm of the vector of mean squares; above 0.
-        noise_multiplier: standard deviation of the noise over the bound, for both; above 0.
+        noise_multiplier: standard deviation of the noise over the bound, for both; in [0.01, 1e6].
         on: the group of records that `features` holds.
         insecure_seed: repeats a run exactly, for tests and benches: whoever knows it can take the noise off.
 
     Raises:
         DataError: there are no rows, or a feature is not finite.
-        PolicyError: a bound or the noise is not above 0.
+        PolicyError: a bound or the noise is out of range.
     """
-    if min(mean_bound, square_bound, noise_multiplier) <= 0:
-        raise PolicyError("bounds and noise must be above 0", remedy="without noise there is no privacy")
+    if min(mean_bound, square_bound) <= 0 or not LEAST_NOISE <= noise_multiplier <= MOST_NOISE:
+        raise PolicyError(
+            f"bounds must be above 0, and the noise multiplier in [{LEAST_NOISE:g}, {MOST_NOISE:g}]",
+            remedy="without noise there is no privacy",
+        )
     if features.ndim != 4 or not len(features):
         raise DataError(f"features are {list(features.shape)}", remedy="give [N, C, H, W], N above 0")
     random = random_of(insecure_seed)
     found = []
     for power, bound in ((1, mean_bound), (2, square_bound)):
         total = torch.zeros(features.shape[1], dtype=torch.float64)
-        for rows in features.split(_BLOCK):
+        for rows in torch.split(features, _BLOCK):
             each = rows.double().pow(power).mean(dim=(2, 3))
             if not bool(each.isfinite().all()):
                 raise DataError("a feature is not finite", remedy="repair the features")
             total += (each * (bound / each.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
-        total += torch.from_numpy(random.gaussians(len(total))) * (noise_multiplier * bound)
+        total += random.gaussians(len(total)) * (noise_multiplier * bound)
         found.append(total / len(features))
     mean, square = found
     variance = (square - mean**2).clamp(min=0)

@@ -5,10 +5,12 @@ import math
 import secrets
 
 import numpy as np
+import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms
 from numpy.typing import NDArray
+from torch import Tensor
 
-_FIFTY_THREE = 2.0**-53
+_FIFTY_THREE = 2**53
 _THIRTY_TWO = 2**32
 
 
@@ -32,24 +34,28 @@ class PrivateRandom:
         made._stream = _key_stream(hashlib.sha256(f"redoubt insecure seed {seed}".encode()).digest())
         return made
 
-    def gaussians(self, count: int) -> NDArray[np.float64]:
+    def gaussians(self, count: int) -> Tensor:
         """`count` independent standard Gaussians, float64."""
         # Box and Muller, from 53-bit uniforms in (0, 1]: no Gaussian beyond 8.6 occurs, and one in 10**17 would.
-        whole = self._words(4 * (count + count % 2), np.uint64) >> np.uint64(11)
-        radius, angle = np.split((whole + np.uint64(1)) * _FIFTY_THREE, 2)
-        radius = np.sqrt(-2.0 * np.log(radius))
-        angle *= 2 * math.pi
-        drawn = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-        summed: NDArray[np.float64] = drawn.reshape(4, -1).sum(axis=0)[:count] / 2
-        return summed
+        radius, angle = self._uniforms(4 * (count + count % 2)).chunk(2)
+        radius.log_().mul_(-2.0).sqrt_()
+        angle.mul_(2 * math.pi)
+        drawn = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)])
+        return drawn.view(4, -1).sum(dim=0)[:count] / 2
 
     def coins(self, count: int, probability: float) -> NDArray[np.bool_]:
         """`count` independent coins that fall true with `probability`, rounded down to a multiple of 2**-32."""
-        tossed: NDArray[np.bool_] = self._words(count, np.uint32) < np.uint64(math.floor(probability * _THIRTY_TWO))
+        words = np.frombuffer(self._bytes(4 * count), np.uint32)
+        tossed: NDArray[np.bool_] = words < np.uint64(math.floor(probability * _THIRTY_TWO))
         return tossed
 
-    def _words(self, count: int, dtype: type[np.uint32] | type[np.uint64]) -> NDArray[np.uint32] | NDArray[np.uint64]:
-        return np.frombuffer(self._stream.update(bytes(count * np.dtype(dtype).itemsize)), dtype)
+    def _uniforms(self, count: int) -> Tensor:
+        """Float64 in (0, 1], multiples of 2**-53."""
+        words = torch.frombuffer(self._bytes(8 * count), dtype=torch.int64)
+        return words.bitwise_and_(_FIFTY_THREE - 1).add_(1).double().mul_(1 / _FIFTY_THREE)
+
+    def _bytes(self, count: int) -> bytearray:
+        return bytearray(self._stream.update(bytes(count)))
 
 
 def random_of(insecure_seed: int | None) -> PrivateRandom:

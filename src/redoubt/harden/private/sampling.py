@@ -54,7 +54,7 @@ class Shuffled:
         left = torch.empty(0, dtype=torch.int64)
         for _ in range(steps):
             if len(left) < self.size:
-                left = torch.from_numpy(np.argsort(random.gaussians(records)))
+                left = random.gaussians(records).argsort()
             batch, left = left[: self.size], left[self.size :]
             yield batch
 

@@ -50,7 +50,7 @@ class Scattering:
             )
         transform = _transform(self.scales, x.shape[2], x.shape[3]).to(x.device)
         with torch.no_grad():
-            parts = [transform(part.contiguous().float()).flatten(1, 2) for part in x.split(_BLOCK)]
+            parts = [transform(part.contiguous().float()).flatten(1, 2) for part in torch.split(x, _BLOCK)]
         return torch.cat(parts)
 
 

@@ -30,7 +30,7 @@ from redoubt.bounds.privacy.spend import quiet
 from redoubt.data.idx import read_idx
 from redoubt.harden.private.cache import cached_features
 from redoubt.harden.private.linear import add_noise, clipped_sum, train_linear
-from redoubt.harden.private.normalise import group_norm
+from redoubt.harden.private.normalise import group_norm, noised_centre
 from redoubt.harden.private.plan import Plan
 from redoubt.harden.private.randomness import PrivateRandom
 from redoubt.harden.private.sampling import Poisson
@@ -48,7 +48,10 @@ SEEDS = range(5)
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """What is chosen; the noise follows from it and from epsilon."""
+    """What is chosen; the noise of the steps follows from it and from epsilon.
+
+    `centre` is the noise multiplier of the mean that is taken off the features.
+    """
 
     batch: int
     steps: int
@@ -57,12 +60,18 @@ class Course:
     momentum: float = 0.9
     average: float = 0.5
     groups: int = GROUPS
+    centre: float = 10.0
 
     def plan(self, records: int, target: float) -> Plan:
         """The plan that spends epsilon `target` on so many records."""
         rate = self.batch / records
         noise = noise_for(
-            target, DELTA, lambda sigma: [PoissonGaussian(rate=rate, noise_multiplier=sigma, steps=self.steps)]
+            target,
+            DELTA,
+            lambda sigma: [
+                GaussianRelease(noise_multiplier=self.centre),
+                PoissonGaussian(rate=rate, noise_multiplier=sigma, steps=self.steps),
+            ],
         )
         return Plan(rate, noise, self.steps, self.clip, self.learning_rate, self.momentum, self.average)
 
@@ -227,10 +236,7 @@ def _opacus(x: Tensor, y: Tensor, plan: Plan, clipping: str) -> Step:
     ghost = clipping == "ghost"
     base = nn.Linear(x.shape[1], 10)
     module: Any
-    if ghost:
-        module = GradSampleModuleFastGradientClipping(base, max_grad_norm=plan.clip)
-    else:
-        module = GradSampleModule(base)
+    module = GradSampleModuleFastGradientClipping(base, max_grad_norm=plan.clip) if ghost else GradSampleModule(base)
     optimizer: Any = (DPOptimizerFastGradientClipping if ghost else DPOptimizer)(
         torch.optim.SGD(base.parameters(), lr=plan.learning_rate, momentum=plan.momentum),
         noise_multiplier=plan.noise_multiplier,
@@ -253,19 +259,28 @@ def _opacus(x: Tensor, y: Tensor, plan: Plan, clipping: str) -> Step:
 # ── accuracy ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def search(names: list[str], courses: list[Course]) -> None:
+def trained(
+    x: Tensor, y: Tensor, course: Course, plan: Plan, seed: int
+) -> tuple[Callable[[Tensor, Tensor], float], list[Event]]:
+    """A function from features and labels to accuracy, and all that looked at the records."""
+    found = noised_centre(x, x.shape[1] ** 0.5, course.centre, insecure_seed=1000 + seed)
+    model = train_linear(found.centre(x), y, 10, plan, insecure_seed=seed)
+    return lambda test, truth: model.accuracy(found.centre(test), truth), [*found.events, *model.events]
+
+
+def search(names: list[str], targets: list[float], courses: list[Course]) -> None:
     """Accuracy on held-out training images; what is measured already is kept."""
     done = read("private_search") or []
     for name, groups in itertools.product(names, sorted({course.groups for course in courses})):
         x, y = normalised(name, "train", groups)
         kept = len(y) - HELD_OUT
-        for target, course in itertools.product(EPSILONS, courses):
+        for target, course in itertools.product(targets, courses):
             key = {"set": name, "epsilon": target, **dataclasses.asdict(course)}
             if course.groups != groups or any(key.items() <= row.items() for row in done):
                 continue
             plan = course.plan(kept, target)
-            trained = train_linear(x[:kept], y[:kept], 10, plan, insecure_seed=0)
-            row = {**key, "noise": plan.noise_multiplier, "held out": trained.accuracy(x[kept:], y[kept:])}
+            accuracy, _ = trained(x[:kept], y[:kept], course, plan, 0)
+            row = {**key, "noise": plan.noise_multiplier, "held out": accuracy(x[kept:], y[kept:])}
             print("bench: search,", row, flush=True)
             done.append(row)
             write("private_search", done)
@@ -285,14 +300,20 @@ def measure_accuracy(names: list[str]) -> None:
         accuracies, seconds = [], []
         for seed in SEEDS:
             began = time.process_time()
-            trained = train_linear(x, y, 10, plan, insecure_seed=seed)
+            accuracy, events = trained(x, y, course, plan, seed)
             seconds.append(time.process_time() - began)
-            accuracies.append(trained.accuracy(test, truth))
-        spent = {by: epsilon(trained.events, DELTA, by) for by in ("pld", "rdp", "prv")}
+            accuracies.append(accuracy(test, truth))
+        spent = {by: epsilon(events, DELTA, by) for by in ("pld", "rdp", "prv")}
         row = {**key, "noise": plan.noise_multiplier, "accuracies": accuracies, "seconds": seconds, "spent": spent}
         print("bench: accuracy,", row, flush=True)
         done = [old for old in done if (old["set"], old["epsilon"]) != (name, target)] + [row]
         write("private_accuracy", done)
+
+
+def course_of(text: str) -> Course:
+    """`batch,steps,learning rate`, and more of Course's numbers in their order."""
+    batch, steps, *rest = text.split(",")
+    return Course(int(batch), int(steps), *(float(number) for number in rest))
 
 
 def main() -> None:
@@ -300,6 +321,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("step", nargs="?", choices=["features", "accountants", "speed", "search", "accuracy"])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--epsilons", nargs="+", type=float, default=list(EPSILONS))
+    parser.add_argument("--courses", nargs="+", default=["8192,300,4", "8192,300,8", "8192,300,16"])
     asked = parser.parse_args()
     if asked.step in (None, "features"):
         make_features(asked.sets)
@@ -308,7 +331,7 @@ def main() -> None:
     if asked.step == "speed" or (asked.step is None and read("private_speed") is None):
         compare_speed()
     if asked.step == "search":
-        search(asked.sets, [Course(*at) for at in itertools.product((4096, 8192), (300,), (4.0, 8.0, 16.0))])
+        search(asked.sets, asked.epsilons, [course_of(text) for text in asked.courses])
     if asked.step in (None, "accuracy"):
         measure_accuracy(asked.sets)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from redoubt.harden.private.cache import cached_features
-from redoubt.harden.private.normalise import group_norm, noised_statistics
+from redoubt.harden.private.normalise import group_norm, noised_centre, noised_statistics
 from redoubt.harden.private.scattering import Scattering
 from redoubt.records import DataError, PolicyError
 
@@ -61,6 +61,19 @@ def test_one_record_moves_the_statistics_by_no_more_than_the_bound():
     near, moved = (noised_statistics(each, 2.0, 4.0, **quiet) for each in (x, far))
     # Replaced, so twice the bound; over 50 records.
     assert float((near.mean - moved.mean).norm()) <= 2 * 2.0 / 50 * 1.001
+
+
+def test_the_noised_centre_has_noise_of_its_scale_and_no_row_moves_it_further_than_the_bound():
+    x = torch.zeros(100, 20000)
+    found = noised_centre(x, 3.0, 5.0)
+    assert float(found.mean.std()) == pytest.approx(5.0 * 3.0 / 100, rel=0.05)
+    (event,) = found.events
+    assert (event.noise_multiplier, event.times) == (5.0, 1)
+    far = x.clone()
+    far[3] = 1e3
+    near, moved = (noised_centre(each, 3.0, 5.0, insecure_seed=0).mean for each in (x, far))
+    assert float((near - moved).norm()) == pytest.approx(3.0 / 100, rel=1e-3)
+    assert torch.equal(found.centre(x), -found.mean.expand(100, -1))
 
 
 def test_statistics_without_noise_or_bounds_are_refused():

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+from scipy.optimize import brentq
+
 from redoubt.bounds.privacy.accountants import AccountantName, epsilon
 from redoubt.bounds.privacy.events import LEAST_NOISE, MOST_NOISE, Event
 from redoubt.records import PolicyError
@@ -49,18 +51,20 @@ def noise_for(
     low = high / 4
     while low >= LEAST_NOISE and within(low):
         high, low = low, low / 4
-    low = max(low, LEAST_NOISE)
-    while high / low > 1 + 10.0**-_DIGITS / 4:
-        middle = math.sqrt(low * high)
-        if within(middle):
-            high = middle
-        else:
-            low = middle
-    rounded = _up(high)
-    return rounded if within(rounded) else high
+    if low < LEAST_NOISE:
+        return high
+
+    def over(log_noise: float) -> float:
+        return math.log(min(max(epsilon(events(math.exp(log_noise)), delta, by), 1e-9), 1e9) / target)
+
+    near = math.exp(brentq(over, math.log(low), math.log(high), xtol=10.0**-_DIGITS / 4))
+    noise = _up(near * (1 - 10.0**-_DIGITS))
+    while not within(noise):
+        noise = _up(noise * (1 + 10.0**-_DIGITS))
+    return noise
 
 
 def _up(noise: float) -> float:
     """Rounded up to four significant digits."""
     scale = 10.0 ** (_DIGITS - 1 - math.floor(math.log10(noise)))
-    return math.ceil(noise * scale) / scale
+    return math.ceil(noise * scale - 1e-9) / scale

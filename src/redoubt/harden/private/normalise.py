@@ -1,5 +1,6 @@
 """Features on one scale, without looking at the records, or looking at them for a price (Tramer and Boneh 2021)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from redoubt.bounds.privacy.events import EVERYONE, LEAST_NOISE, MOST_NOISE, GaussianRelease
-from redoubt.harden.private.randomness import random_of
+from redoubt.harden.private.randomness import PrivateRandom, random_of
 from redoubt.records import DataError, PolicyError
 
 _BLOCK = 1024
@@ -85,25 +86,79 @@ def noised_statistics(
         DataError: there are no rows, or a feature is not finite.
         PolicyError: a bound or the noise is out of range.
     """
-    if min(mean_bound, square_bound) <= 0 or not LEAST_NOISE <= noise_multiplier <= MOST_NOISE:
+    _check_noise(min(mean_bound, square_bound), noise_multiplier)
+    if features.ndim != 4 or not len(features):
+        raise DataError(f"features are {list(features.shape)}", remedy="give [N, C, H, W], N above 0")
+    random = random_of(insecure_seed)
+    mean = _noised_mean(features, lambda x: x.mean((2, 3)), mean_bound, noise_multiplier, random)
+    square = _noised_mean(features, lambda x: x.square().mean((2, 3)), square_bound, noise_multiplier, random)
+    variance = (square - mean**2).clamp(min=0)
+    event = GaussianRelease(noise_multiplier=noise_multiplier, times=2, on=on, what="channel means and mean squares")
+    return NoisedStatistics(mean.float(), variance.float(), (event,))
+
+
+@dataclass(frozen=True)
+class NoisedCentre:
+    """The mean of all records, with noise.
+
+    Attributes:
+        mean: float32 `[D]`.
+        events: for the ledger.
+    """
+
+    mean: Tensor
+    events: tuple[GaussianRelease, ...]
+
+    def centre(self, features: Tensor) -> Tensor:
+        """`[N, D]` with the mean taken off."""
+        return features - self.mean
+
+
+def noised_centre(
+    features: Tensor, bound: float, noise_multiplier: float, *, on: str = EVERYONE, insecure_seed: int | None = None
+) -> NoisedCentre:
+    """The mean of the records, each scaled down to the bound, released with Gaussian noise.
+
+    What all rows have in common tells no class from another, and takes up the room that clipping leaves.  After
+    `group_norm` no row is longer than the square root of its length, which is a bound that looks at no record.  How
+    many records there are counts as public.
+
+    Args:
+        features: float32 `[N, D]`.
+        bound: on the L2 norm of a row; above 0.
+        noise_multiplier: standard deviation of the noise over the bound; in [0.01, 1e6].
+        on: the group of records that `features` holds.
+        insecure_seed: repeats a run exactly, for tests and benches: whoever knows it can take the noise off.
+
+    Raises:
+        DataError: there are no rows, or a feature is not finite.
+        PolicyError: the bound or the noise is out of range.
+    """
+    _check_noise(bound, noise_multiplier)
+    if features.ndim != 2 or not len(features):
+        raise DataError(f"features are {list(features.shape)}", remedy="give [N, D], N above 0")
+    mean = _noised_mean(features, lambda x: x, bound, noise_multiplier, random_of(insecure_seed))
+    return NoisedCentre(
+        mean.float(), (GaussianRelease(noise_multiplier=noise_multiplier, on=on, what="mean of the features"),)
+    )
+
+
+def _noised_mean(
+    features: Tensor, of: Callable[[Tensor], Tensor], bound: float, noise_multiplier: float, random: PrivateRandom
+) -> Tensor:
+    """The mean of `of(row)`, each scaled down to norm `bound` at most, with noise; float64."""
+    total = torch.zeros(1, dtype=torch.float64)
+    for rows in torch.split(features, _BLOCK):
+        each = of(rows).double()
+        if not bool(each.isfinite().all()):
+            raise DataError("a feature is not finite", remedy="repair the features")
+        total = total + (each * (bound / each.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
+    return (total + random.gaussians(len(total)) * (noise_multiplier * bound)) / len(features)
+
+
+def _check_noise(bound: float, noise_multiplier: float) -> None:
+    if bound <= 0 or not LEAST_NOISE <= noise_multiplier <= MOST_NOISE:
         raise PolicyError(
             f"bounds must be above 0, and the noise multiplier in [{LEAST_NOISE:g}, {MOST_NOISE:g}]",
             remedy="without noise there is no privacy",
         )
-    if features.ndim != 4 or not len(features):
-        raise DataError(f"features are {list(features.shape)}", remedy="give [N, C, H, W], N above 0")
-    random = random_of(insecure_seed)
-    found = []
-    for power, bound in ((1, mean_bound), (2, square_bound)):
-        total = torch.zeros(features.shape[1], dtype=torch.float64)
-        for rows in torch.split(features, _BLOCK):
-            each = rows.double().pow(power).mean(dim=(2, 3))
-            if not bool(each.isfinite().all()):
-                raise DataError("a feature is not finite", remedy="repair the features")
-            total += (each * (bound / each.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
-        total += random.gaussians(len(total)) * (noise_multiplier * bound)
-        found.append(total / len(features))
-    mean, square = found
-    variance = (square - mean**2).clamp(min=0)
-    event = GaussianRelease(noise_multiplier=noise_multiplier, times=2, on=on, what="channel means and mean squares")
-    return NoisedStatistics(mean.float(), variance.float(), (event,))

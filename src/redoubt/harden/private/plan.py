@@ -1,6 +1,6 @@
 """What DP-SGD does: the numbers that its guarantee and its course hang on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from redoubt.bounds.privacy.events import EVERYONE, LEAST_NOISE, MOST_NOISE, MOST_STEPS, PoissonGaussian
 from redoubt.records import PolicyError
@@ -46,6 +46,10 @@ class Plan:
         for name, is_wrong in wrong.items():
             if is_wrong:
                 raise PolicyError(f"{name} is {getattr(self, name)!r}", remedy="see the ranges in Plan's description")
+
+    def with_noise(self, noise_multiplier: float) -> "Plan":
+        """The same course with other noise."""
+        return replace(self, noise_multiplier=noise_multiplier)
 
     def event(self, on: str = EVERYONE, what: str = "") -> PoissonGaussian:
         """What a training by this plan writes into the ledger."""

@@ -1,0 +1,51 @@
+"""Privacy accounting: a ledger of what was done with records, accountants that read it, and what it means in words."""
+
+from redoubt.bounds.privacy.accountants import AccountantName, Curve, curve, epsilon, lower_epsilon
+from redoubt.bounds.privacy.calibrate import noise_for
+from redoubt.bounds.privacy.events import (
+    EVERYONE,
+    AccountedSearch,
+    DeclaredSearch,
+    Event,
+    GaussianRelease,
+    LaplaceRelease,
+    NoisyMax,
+    PoissonGaussian,
+    PublicSearch,
+    ThresholdCheck,
+)
+from redoubt.bounds.privacy.explain import describe_event, explain_spend
+from redoubt.bounds.privacy.ledger import Allowance, Group, PrivacyLedger
+from redoubt.bounds.privacy.read import parse_ledger, read_ledger, write_ledger
+from redoubt.bounds.privacy.spend import Share, Spend, must_be_within, spend
+
+__all__ = [
+    "EVERYONE",
+    "AccountantName",
+    "AccountedSearch",
+    "Allowance",
+    "Curve",
+    "DeclaredSearch",
+    "Event",
+    "GaussianRelease",
+    "Group",
+    "LaplaceRelease",
+    "NoisyMax",
+    "PoissonGaussian",
+    "PrivacyLedger",
+    "PublicSearch",
+    "Share",
+    "Spend",
+    "ThresholdCheck",
+    "curve",
+    "describe_event",
+    "epsilon",
+    "explain_spend",
+    "lower_epsilon",
+    "must_be_within",
+    "noise_for",
+    "parse_ledger",
+    "read_ledger",
+    "spend",
+    "write_ledger",
+]

@@ -17,6 +17,7 @@ import results_gallery
 import results_harden
 import results_invariance
 import results_minimum_norm
+import results_private
 import results_prove
 import results_sets
 import results_suite
@@ -323,6 +324,7 @@ PARTS = {
     "sets": alone(results_sets.section),
     "tables": alone(results_tables.section),
     "invariance": alone(results_invariance.section),
+    "private": alone(results_private.section),
     "hardening": alone(results_harden.section),
     "proofs": alone(results_prove.section),
     "guard": lambda before: guard_results.part(guard_machine(), before),

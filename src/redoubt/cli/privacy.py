@@ -51,7 +51,8 @@ def report(
     within, told = True, []
     for name in names if group is None else [group]:
         budget = read.groups[name].budget if name in read.groups else None
-        spent = spend(read, delta or (budget.delta if budget else 1e-5), name)
+        asked = delta if delta is not None else budget.delta if budget else 1e-5
+        spent = spend(read, asked, name)
         kept = True
         if budget is not None:
             kept = (spent if spent.delta == budget.delta else spend(read, budget.delta, name)).epsilon <= budget.epsilon

@@ -78,7 +78,7 @@ def epsilon(events: Sequence[Event], delta: float, by: AccountantName = "pld") -
 
     >>> from redoubt.bounds.privacy.events import GaussianRelease
     >>> round(epsilon([GaussianRelease(noise_multiplier=4.0)], 1e-5), 2)
-    0.92
+    0.93
 
     Raises:
         PolicyError: delta is not between 0 and 1; else as `curve`.

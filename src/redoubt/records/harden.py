@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redoubt.records.base import Name, Record
 
@@ -178,6 +178,12 @@ class Recipe(Record):
         if self.unions == "steepest" and self.attack != "pgd":
             raise ValueError("unions is steepest, which needs steps; write attack: pgd")
         return self
+
+    @model_serializer(mode="wrap")
+    def _what_has_effect(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without the keys that have no effect, so that what is written can be read again."""
+        idle = self._idle()
+        return {key: value for key, value in write(self).items() if key not in idle}
 
     @property
     def step_length(self) -> float:

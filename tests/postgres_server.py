@@ -47,7 +47,9 @@ class Postgres:
         self.server.stop()
 
     def start(self):
+        """Start it, and come back when it answers: on a busy machine that can take longer than a store waits."""
         self.server.ensure_postgres_running()
+        self.run("SELECT 1")
 
     def discard(self):
         """Stop at once and delete everything: an orderly stop would first write all databases to the disk."""

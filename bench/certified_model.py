@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mnist_model import build
 from redoubt.bounds import ibp_loss, ibp_weights, noisy_loss, radius_at, worst_logits
 from redoubt.data.idx import read_idx
 
@@ -16,20 +17,6 @@ OUT = Path(".bench/prove")
 HELD_OUT = 5_000  # of the training images: watched, not trained on; the test images are not looked at here
 IBP = {"ibp-0.3": 0.4, "ibp-0.1": 0.2}  # by the radius it is judged at, the one it is trained at (Gowal et al. 2018)
 NOISE = {"noise-0.5": 0.5, "noise-0.25": 0.25}
-
-
-def build() -> nn.Module:
-    """Images `[B, 1, 28, 28]` in 0..1 to logits `[B, 10]`."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 4, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32 * 7 * 7, 128),
-        nn.ReLU(),
-        nn.Linear(128, 10),
-    )
 
 
 def images(folder: Path, part: str) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """The section of docs/results.md on hardening: strong models of the zoo, and what recipes cost."""
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 from common import read
@@ -40,7 +41,7 @@ def _row(name: str) -> list[str] | None:
         return None
     fooled = [bool(one) for one in ours["fooled"]]
     if theirs is not None:
-        fooled = [one or bool(other) for one, other in zip(fooled, theirs["fooled"], strict=True)]
+        fooled = [one or bool(other) for one, other in zip_longest(fooled, theirs["fooled"], fillvalue=False)]
     standing = len(fooled) - sum(fooled)
     interval = clopper_pearson(standing, ours["images"])
     where, aim = _AIMS[name]
@@ -49,11 +50,17 @@ def _row(name: str) -> list[str] | None:
         where,
         f"{100 * clean['right'] / clean['of']:.2f} %",
         f"{100 * ours['stages'][-1]['standing'] / ours['images']:.1f} %",
-        "–" if theirs is None else f"{100 * theirs['stages'][-1]['standing'] / theirs['images']:.1f} %",
+        "–" if theirs is None else _theirs(theirs, ours["images"]),
         f"**{100 * standing / ours['images']:.1f} %** ({100 * interval.low:.1f}–{100 * interval.high:.1f})",
         f"{aim:g} %",
         f"{made['price']['seconds'] / 60:.0f} min",
     ]
+
+
+def _theirs(theirs: dict[str, Any], images: int) -> str:
+    """AutoAttack's share, and of how many images where it did not get all."""
+    words = f"{100 * theirs['stages'][-1]['standing'] / theirs['images']:.1f} %"
+    return words if theirs["images"] == images else f"{words} of the first {theirs['images']}"
 
 
 def _cost(cost: dict[str, Any]) -> Iterable[str]:

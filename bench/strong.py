@@ -1,12 +1,12 @@
 """The strong models of the zoo under our standard suite and AutoAttack, on the same 1,000 test images.
 
-python bench/strong.py [NAME ...]
+python bench/strong.py [--reference-images N] [NAME ...]
 
 Rotation and translation is played by the suite alone, whose first strategy is the exhaustive grid (angles 2 degrees
 apart, shifts 1 pixel apart: 1,519 points an image): AutoAttack knows norm balls only.  Every run is kept by itself.
 """
 
-import sys
+import argparse
 
 import torch
 
@@ -32,22 +32,26 @@ def clean(name: str) -> dict[str, float]:
 
 def main() -> None:
     """Every model asked for, with every suite that plays its set."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="*", default=list(STRONG))
+    parser.add_argument("--reference-images", type=int, default=IMAGES, help="AutoAttack gets the first so many")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    for name in sys.argv[1:] or STRONG:
+    for name in asked.models:
         one = member(name)
         model, data = load(name), dataset(one.data, "test", IMAGES)
-        right = model.query(data.x).labels == data.y
-        x, y = data.x[right], data.y[right]
         if read(f"strong/{name}-clean") is None:
             write(f"strong/{name}-clean", clean(name))
-        for who, run in (("redoubt", ours), ("autoattack", theirs)):
+        for who, run, images in (("redoubt", ours, IMAGES), ("autoattack", theirs, asked.reference_images)):
             kept = f"strong/{name}-{who}"
             if read(kept) is not None or (who == "autoattack" and not isinstance(one.within, NormBall)):
                 continue
-            found = run(model, x, y, one.within, 0) | {"images": len(data.y), "clean": len(y)}
+            x, y = data.x[:images], data.y[:images]
+            right = model.query(x).labels == y
+            found = run(model, x[right], y[right], one.within, 0) | {"images": images, "clean": int(right.sum())}
             write(kept, found)
             last = found["stages"][-1]
-            print(f"bench: {name} {who}: {last['standing'] / IMAGES:.1%} robust, {last['seconds']:.0f} s", flush=True)
+            print(f"bench: {name} {who}: {last['standing'] / images:.1%} robust, {last['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

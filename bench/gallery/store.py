@@ -32,8 +32,10 @@ NAMES = (
     "thermometer",
     "random_vote",
     "deep_knn",
+    "output_code",
+    "mahalanobis",
 )
-HELD_OUT = ("thermometer", "random_vote", "deep_knn")
+HELD_OUT = ("output_code", "mahalanobis")
 """Defences that the adaptive search was not developed against."""
 WEIGHTS = Path(__file__).resolve().parents[2] / ".bench" / "gallery"
 _HELD = 5000

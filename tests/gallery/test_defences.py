@@ -8,7 +8,7 @@ from gallery import store
 from gallery.attack import LEAST, answer, ascend, fooled, margin
 
 ABSENT, ZERO, RANDOM = ("jpeg", "palette"), ("bit_depth",), ("resize_pad", "activation_pruning", "random_vote")
-REFUSE = ("magnet", "odds", "feature_squeezing", "neural_detector", "deep_knn")
+REFUSE = ("magnet", "odds", "feature_squeezing", "neural_detector", "deep_knn", "mahalanobis")
 UNTAUGHT = ("jpeg", "bit_depth", "palette", "odds", "feature_squeezing", "neural_detector")  # the undefended network's
 
 

@@ -1,4 +1,4 @@
-"""The defences kept out of the search's development: their codes, votes and neighbours."""
+"""The defences kept out of the search's development, of its first version or of the present one."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def made(name, ground):
 
 
 def test_they_are_named_and_no_search_may_know_them():
-    assert set(store.HELD_OUT) == {"thermometer", "random_vote", "deep_knn"}
+    assert set(store.HELD_OUT) == {"output_code", "mahalanobis"}
     assert set(store.HELD_OUT) <= set(store.NAMES)
 
 
@@ -85,3 +85,19 @@ def test_its_suspicion_has_no_gradient_but_its_logits_have(supported, ground):
     assert margin(logits, ground.held_y[:5]).requires_grad
     slopes = torch.autograd.grad(suspicion.sum(), leaf, allow_unused=True)[0] if suspicion.requires_grad else None
     assert slopes is None or not slopes.any()
+
+
+def test_code_words_are_orthogonal_and_their_bits_are_read_back(ground):
+    module = store.find("output_code").build()
+    assert torch.equal(module.words @ module.words.T, 16 * torch.eye(10))
+    module.heights = lambda x: 5 * module.words
+    assert module(ground.held_x[:10]).argmax(dim=1).tolist() == list(range(10))
+
+
+def test_distance_is_that_of_mahalanobis(ground):
+    detector = made("mahalanobis", ground).detector
+    features = torch.randn(5, 128, generator=torch.Generator().manual_seed(0))
+    apart = features[:, None] - detector.means[None]
+    precision = detector.whitening @ detector.whitening.T
+    wanted = torch.einsum("bki,ij,bkj->bk", apart, precision, apart).amin(dim=1) / 128 - detector.threshold
+    assert torch.allclose(detector(features), wanted, rtol=1e-3, atol=1e-3)

@@ -20,6 +20,17 @@ from redoubt.records import Access, Budget
 # few: most images that fall do so within tens.  A smaller budget goes through it faster, but at most so many times.
 _HALVINGS = (4, 15, 50, 150, 400, 1000, 2500, 5000, 8000)
 _FASTEST = 4
+LARGEST = 0.8
+
+
+def share_at(query: int, queries: int, largest: float = LARGEST) -> float:
+    """The share of the pixels that a square covers, at one of so many queries.
+
+    >>> share_at(0, 5000)
+    0.8
+    """
+    halved = sum(query * min(10_000 / queries, _FASTEST) > at for at in _HALVINGS)
+    return largest * 0.5**halved
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Square(EvasionAttack):
     """
 
     queries: int = 5000
-    share: float = 0.8
+    share: float = LARGEST
     name: ClassVar[str] = "square"
     needs: ClassVar[Access] = Access.SCORES
 
@@ -61,8 +72,7 @@ class Square(EvasionAttack):
         candidate = best
         for query in range(queries):
             if query:
-                share = self.share / 2 ** sum(query * min(10_000 / queries, _FASTEST) > at for at in _HALVINGS)
-                candidate = draw.change(standing.x, best, share)
+                candidate = draw.change(standing.x, best, share_at(query, queries, self.share))
             answer = standing.model.query(candidate)
             if answer.scores is None:
                 break

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -15,7 +16,9 @@ from redoubt.perturb.base import PerturbationSet
 
 _MOMENTUM = 0.75
 _FIRST, _LAST = 0.5, 0.02  # length of the first and the last step, as a share of the radius
-ASKED = 8  # draws by which a point that fooled a random model once shows that it mostly does
+ASKED, WRONG = 20, 19  # draws by which a point shows that it mostly fools a random model: more than the judge wants
+_ASKINGS = 4  # times in a climb, which the budget sets aside
+_RATE = 1.2  # by which a balanced objective weighs more what is lacking, each step
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,19 @@ class Manner:
         samples: gradients averaged in a step.
         smooth: how far around the point they are taken, as a share of a random move of the set; 0 is at the point.
         random: whether the model draws at random, so that one answer says little.
+        still: start from the clean input, for detectors that see any noise; else from random points.
     """
 
     objective: Objective
     samples: int = 1
     smooth: float = 0.0
     random: bool = False
+    still: bool = False
 
     def cost(self, steps: int) -> int:
         """Passes of one climb, at most."""
         slopes = self.samples * (2 if self.objective.kind == "orthogonal" else 1)
-        return steps * 2 * slopes + steps * (self.smooth > 0) + (ASKED * 4 if self.random else 0)
+        return steps * 2 * slopes + steps * (self.smooth > 0) + (ASKED * _ASKINGS if self.random else 0)
 
 
 @dataclass
@@ -47,12 +52,12 @@ class Climbed:
     Attributes:
         points: the best of each, `[B, ...]`.
         fooled: bool `[B]`: the model's own answer was wrong, and mostly so where it is random.
-        shortfall: of the best points, `[B]`: 0 for who is fooled.
+        height: of the best points, `[B]`, as `Aims.height`: 0 and above for who is fooled.
     """
 
     points: Tensor
     fooled: Tensor
-    shortfall: Tensor
+    height: Tensor
 
 
 def climb(
@@ -66,7 +71,7 @@ def climb(
     rng: Generator,
     start: Tensor | None = None,
 ) -> Climbed:
-    """Climb from random points of the set, or from `start`.
+    """Climb from random points of the set, from the clean inputs, or from `start`.
 
     Args:
         model: the handle for exactly these examples, rewired.
@@ -80,30 +85,32 @@ def climb(
         start: points `[B, ...]`.
     """
     standing = Standing(model, x, aims.y[rows], within)
-    point = within.sample(x, rng) if start is None else within.project(x, start)
+    random = within.sample(x, rng) if start is None else start
+    point = within.project(x, within.start(x) if manner.still else random)
     best = torch.full((len(x),), -torch.inf, device=x.device)
+    weight = torch.ones(len(x), device=x.device)
     fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     momentum = torch.zeros_like(point)
-    asked = 0
+    askings = {max(1, steps * turn // _ASKINGS) - 1 for turn in range(1, _ASKINGS + 1)}
     for step in range(steps):
         if not len(standing):
             break
         here = standing.rows
-        gradient, lacking, share = _look(standing, within, aims, manner, rows[here], point, rng)
-        better = lacking > best[here]
-        best[here] = torch.where(better, lacking, best[here])
+        seen = _look(standing, within, aims, manner, rows[here], point, weight[here], rng)
+        weight[here] = weight[here] * torch.where(seen.wrong >= 0.5, _RATE, 1 / _RATE)
+        height, fell = seen.height, seen.share == 1
+        if manner.random:  # one draw says little, and the best of many says less: only askings count
+            height, fell = torch.full_like(height, -torch.inf), torch.zeros_like(fell)
+            if step in askings:
+                there = within.render(standing.x, point)
+                height, fell = asked(standing.model, there, rows[here], aims)
+        better = height > best[here]
+        best[here] = torch.where(better, height, best[here])
         standing.propose(torch.where(_over(better, point), point, standing.points[here]))
-        fell = share == 1
-        if manner.random and bool((share >= 0.75).any()):
-            fell = torch.zeros_like(fell)
-            if asked < 4:  # the budget sets that many askings aside
-                asked += 1
-                maybe = (share >= 0.75).nonzero().squeeze(1)
-                there = within.render(standing.x[maybe], point[maybe])
-                fell[maybe] = mostly_fooled(standing.model.only(maybe), there, standing.y[maybe])
+        gradient = seen.gradient
         if bool(fell.any()):
             fooled[here[fell]] = True
-            best[here[fell]] = 0.0
+            best[here[fell]] = height[fell].clamp_min(0)
             keep = standing.fell(fell, point)
             if keep is not None:
                 point, gradient, momentum = point[keep], gradient[keep], momentum[keep]
@@ -117,30 +124,53 @@ def climb(
     return Climbed(standing.points, fooled, best)
 
 
-def mostly_fooled(model: Metered, x: Tensor, y: Tensor) -> Tensor:
-    """Bool `[B]`: all but one of a few draws were answered, and wrongly."""
-    return torch.stack([model.scored(x).fooled(y) for _ in range(ASKED)]).sum(dim=0) >= ASKED - 1
+def asked(model: Metered, x: Tensor, rows: Tensor, aims: Aims) -> tuple[Tensor, Tensor]:
+    """Many draws of a random model's answer: mean height, and whether nearly all were wrong and none refused, `[B]`."""
+    answers = [model.scored(x) for _ in range(ASKED)]
+    height = torch.stack([aims.height(one, rows, deep=True) for one in answers]).mean(dim=0)
+    return height, torch.stack([one.fooled(aims.y[rows]) for one in answers]).sum(dim=0) >= WRONG
 
 
 def _over(rows: Tensor, like: Tensor) -> Tensor:
     return rows.view(-1, *[1] * (like.dim() - 1))
 
 
+class _Seen(NamedTuple):
+    """At the points of B examples: averaged gradient; mean height; shares of the draws that fooled, that were wrong."""
+
+    gradient: Tensor
+    height: Tensor
+    share: Tensor
+    wrong: Tensor
+
+
 def _look(
-    standing: Standing, within: PerturbationSet, aims: Aims, manner: Manner, rows: Tensor, point: Tensor, rng: Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Averaged gradient, mean shortfall, and share of the draws that fooled, at the point itself."""
-    total, lacking, share = torch.zeros_like(point), point.new_zeros(len(point)), point.new_zeros(len(point))
-    for _ in range(manner.samples):
-        slope = draw(standing.model, standing.x, rows, within, aims, manner, point, rng)
-        total = total + slope.gradient
-        scored = Scored(slope.logits, slope.suspicion)
-        lacking = lacking + aims.shortfall(scored, rows) / manner.samples
-        share = share + slope.fooled(standing.y).float() / manner.samples
+    standing: Standing,
+    within: PerturbationSet,
+    aims: Aims,
+    manner: Manner,
+    rows: Tensor,
+    point: Tensor,
+    weight: Tensor,
+    rng: Generator,
+) -> _Seen:
+    slopes = [
+        draw(standing.model, standing.x, rows, within, aims, manner, point, rng, weight) for _ in range(manner.samples)
+    ]
     if manner.smooth:  # those were neighbours: the point itself has not been asked about
-        scored = standing.model.scored(within.render(standing.x, point))
-        lacking, share = aims.shortfall(scored, rows), scored.fooled(standing.y).float()
-    return total, lacking.float(), torch.where(share > 0.999, 1.0, share)
+        answers = [standing.model.scored(within.render(standing.x, point))]
+    else:
+        answers = [Scored(slope.logits, slope.suspicion) for slope in slopes]
+    means = [
+        torch.stack([part.float() for part in parts]).mean(dim=0)
+        for parts in (
+            [slope.gradient for slope in slopes],
+            [aims.height(one, rows, deep=manner.random) for one in answers],
+            [one.fooled(standing.y) for one in answers],
+            [one.logits.argmax(dim=1) != standing.y for one in answers],
+        )
+    ]
+    return _Seen(*means)
 
 
 def draw(
@@ -152,8 +182,9 @@ def draw(
     manner: Manner,
     point: Tensor,
     rng: Generator,
+    weight: Tensor | None = None,
 ) -> Slope:
-    """One gradient of the objective, at the point or at a neighbour; arguments as of `climb`."""
+    """One gradient of the objective, at the point or at a neighbour; `weight` `[B]` is of a balanced objective."""
     at = point
     if manner.smooth:
         at = within.project(x, point + manner.smooth * (within.sample(x, rng) - within.start(x)))
@@ -162,7 +193,7 @@ def draw(
         return model.slope(at, lambda z: z[:, 0], lambda p: within.render(x, p), joint=objective)
 
     if manner.objective.kind != "orthogonal":
-        return slope(aims.climbed(manner.objective, rows))
+        return slope(aims.climbed(manner.objective, rows, weight))
     gap, calm = aims.parts(rows)
     wrong, quiet = slope(gap), slope(calm)
     answered = _over(wrong.loss >= BEYOND, point)

@@ -16,7 +16,9 @@ from redoubt.models.base import Scored
 from redoubt.models.sites import Site
 
 Climbed: TypeAlias = Callable[[Scored], Tensor]
-Kind: TypeAlias = Literal["margin", "dlr", "scaled-ce", "targeted", "joint", "selective", "orthogonal", "collide"]
+Kind: TypeAlias = Literal[
+    "margin", "dlr", "scaled-ce", "targeted", "joint", "balanced", "selective", "orthogonal", "collide"
+]
 
 BEYOND = 0.1  # of the usual margin: how far past the border an answer is pushed before the detector's turn
 _BELOW = 0.05  # of the usual suspicion: how far below refusal is enough
@@ -44,10 +46,11 @@ class Objective:
     Attributes:
         kind: margin, dlr: of the logits.  scaled-ce: cross-entropy of the logits over their spread, which no scale
             flattens.  targeted: the logit of a likely wrong class over the true one.  joint: margin and suspicion,
-            weighed (Carlini and Wagner 2017, "Adversarial examples are not easily detected").  selective: the margin
-            until the answer is wrong, then the suspicion; orthogonal: the same, each along that part of its gradient
-            which leaves the other alone, two gradients a step (both Bryniarski et al. 2021).  collide: nearness, at
-            `site`, to a clean input of another class, which both take for one (Tramer et al. 2020).
+            weighed (Carlini and Wagner 2017, "Adversarial examples are not easily detected").  balanced: the same, with
+            each suspicion weighing more while the answer is wrong and less while it is right.  selective: the
+            margin until the answer is wrong, then the suspicion; orthogonal: the same, each along that part of its
+            gradient which leaves the other alone, two gradients a step (both Bryniarski et al. 2021).  collide:
+            nearness, at `site`, to a clean input of another class, which both take for one (Tramer et al. 2020).
         weight: of the suspicion, in joint.
         rank: of the target among the wrong classes, likeliest first, or of the input to collide with, nearest first.
         site: where inputs are to collide.
@@ -85,8 +88,11 @@ class Aims:
     classes: Tensor
     likes: dict[Site, Tensor]
 
-    def climbed(self, objective: Objective, rows: Tensor) -> Climbed:
-        """The objective as a function of what the model says to some rows of the batch; higher is better."""
+    def climbed(self, objective: Objective, rows: Tensor, weight: Tensor | None = None) -> Climbed:
+        """The objective as a function of what the model says to some rows of the batch; higher is better.
+
+        `weight` `[B]` is what a balanced objective has come to weigh the suspicion by; 1 where absent.
+        """
         y, scales = self.y[rows], self.scales
 
         def loss(scored: Scored) -> Tensor:
@@ -103,6 +109,9 @@ class Aims:
                     return (scored.logits.gather(1, target) - scored.logits.gather(1, y[:, None]))[:, 0] / scales.margin
                 case "joint" if alarm is not None:
                     return gap.clamp_max(BEYOND) - objective.weight * alarm.clamp_min(-_BELOW)
+                case "balanced" if alarm is not None:
+                    calm = alarm.clamp_min(-_BELOW)
+                    return gap.clamp_max(BEYOND) - (calm if weight is None else weight * calm)
                 case "selective" | "orthogonal" if alarm is not None:
                     return torch.where(gap < BEYOND, gap, BEYOND - (alarm + _BELOW).clamp_min(0))
                 case "collide" if objective.site is not None and objective.site in scored.seen:
@@ -124,9 +133,13 @@ class Aims:
 
         return gap, calm
 
-    def shortfall(self, scored: Scored, rows: Tensor) -> Tensor:
-        """How far from fooling, `[B]`: 0 for who is fooled, below for others; NaN counts as far."""
-        lacking = margin(scored.logits, self.y[rows]).clamp_max(0) / self.scales.margin
+    def height(self, scored: Scored, rows: Tensor, *, deep: bool = False) -> Tensor:
+        """How near to fooling, `[B]`: below 0, and 0 for who is fooled; NaN counts as far.
+
+        `deep`: above 0 for who is answered wrongly by a margin, as a random model's answers have to be.
+        """
+        height = margin(scored.logits, self.y[rows]) / self.scales.margin
+        height = height if deep else height.clamp_max(0)
         if scored.suspicion is not None:
-            lacking = lacking - scored.suspicion.clamp_min(0) / self.scales.suspicion
-        return lacking.nan_to_num(-1e6, -1e6, -1e6)
+            height = height - scored.suspicion.clamp_min(0) / self.scales.suspicion
+        return height.nan_to_num(-1e6, -1e6, -1e6)

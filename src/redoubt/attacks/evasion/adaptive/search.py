@@ -10,6 +10,7 @@ first leaves only ways around what is broken.
 4. objectives, by the best way, scored on the same examples
 5. the best, in turn, on all who still stand, until the passes are spent
 6. do steps along the composed gradient pay now?
+7. what is left of the passes: a walk that needs no gradient, for who still stands
 """
 
 import contextlib
@@ -22,10 +23,11 @@ from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.adaptive import trust
 from redoubt.attacks.evasion.adaptive.climb import Climbed, Manner, climb, draw
-from redoubt.attacks.evasion.adaptive.eot import samples_for
+from redoubt.attacks.evasion.adaptive.eot import MOST, samples_for
 from redoubt.attacks.evasion.adaptive.mend import Mend, identity, learnt
 from redoubt.attacks.evasion.adaptive.objectives import Aims, Objective, Scales
 from redoubt.attacks.evasion.adaptive.parts import Flaw, Gap, Parts, find_parts
+from redoubt.attacks.evasion.adaptive.walk import walk
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.models.base import Scored
 from redoubt.models.meter import BudgetExceeded, Metered
@@ -42,6 +44,7 @@ _LONGER = 20  # in the second
 _FULL = 60  # of the best
 _PLAYS = 6  # climbs of the best on all who stand, at most
 _KEPT = 3  # candidates played in turn
+_DEARER = 4  # times the samples, of who is played again
 _SMOOTH = 0.3
 _DRAWS = 8  # gradients by whose variance their number is chosen
 _LIKES = 2  # clean inputs to collide with
@@ -65,6 +68,8 @@ class Candidate:
             words.append(f"{self.manner.samples} gradients averaged")
         if self.manner.smooth:
             words.append("taken around the point")
+        if self.manner.still:
+            words.append("from the clean input")
         return "; ".join([*words, str(self.manner.objective)])
 
 
@@ -75,9 +80,12 @@ class _Score:
     shortfall: float
     attacked: int
 
+    @classmethod
+    def of(cls, candidate: Candidate, end: Climbed) -> "_Score":
+        return cls(candidate, int(end.fooled.sum()), _shortfall(end), len(end.fooled))
+
     def tried(self) -> Tried:
-        short = round(self.shortfall, 6) + 0.0  # no -0
-        return Tried(what=str(self.candidate), attacked=self.attacked, fooled=self.fooled, shortfall=short)
+        return Tried(what=str(self.candidate), attacked=self.attacked, fooled=self.fooled, shortfall=self.shortfall)
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Adaptive(EvasionAttack):
         passes: per example, at most, whatever the budget.
     """
 
-    passes: int = 2000
+    passes: int = 4000
     name: ClassVar[str] = "adaptive"
     needs: ClassVar[Access] = Access.GRADIENTS
 
@@ -115,7 +123,7 @@ class Adaptive(EvasionAttack):
 
 @dataclass
 class _Search:
-    """One run.  `points` are proposals, `standing` the rows that nothing found so far fools."""
+    """One run.  `points` are proposals, `heights` how near they come, `standing` the rows that none fools."""
 
     model: Metered
     x: Tensor
@@ -125,13 +133,16 @@ class _Search:
     rng: Generator
     points: Tensor = field(init=False)
     standing: Tensor = field(init=False)
+    heights: Tensor = field(init=False)
     scored: list[_Score] = field(default_factory=list)
     played: list[_Score] = field(default_factory=list)
+    walked: tuple[Tried, ...] = ()
     broken: tuple[BrokenPart, ...] = ()
 
     def __post_init__(self) -> None:
         self.points = self.within.start(self.x).clone()
         self.standing = torch.ones(len(self.x), dtype=torch.bool, device=self.x.device)
+        self.heights = torch.full((len(self.x),), -torch.inf, device=self.x.device)
 
     @property
     def left(self) -> int:
@@ -162,13 +173,19 @@ class _Search:
         # 5
         kept = max(trust.cost(one.manner) for one in ranked)  # for step 6
         for turn in range(_PLAYS):
-            best, steps = self._fitting(ranked[turn % len(ranked)], _FULL, (self.left - kept) // max(_KEPT - turn, 1))
+            wanted, purse = ranked[turn % len(ranked)], (self.left - kept) // max(_KEPT - turn, 1)
+            if turn >= len(ranked):  # once more for few, at more cost; half is for step 7
+                wanted, purse = _dearer(wanted), (self.left - kept) // 2
+            best, steps = self._fitting(wanted, _FULL, purse)
             if steps < 2 or not bool(self.standing.any()):
                 break
             self._play(best, aims, steps)
         # 6
         best = max((score.candidate for score in self.played), key=self._fooled_by, default=ranked[0])
-        return self._mended(best, aims)
+        mended = self._mended(best, aims)
+        # 7
+        self._walk(aims, random=first.random)
+        return mended
 
     def plain(self, steps: int) -> None:
         """A climb, for budgets that buy no search."""
@@ -218,6 +235,9 @@ class _Search:
                 [*scores, *self._scored(self._fitted(parts), smooths, aims, first, some, purse // 4)], key=_rank
             )
         best = scores[0].candidate
+        if first.objective.kind == "selective":  # alarms may hear any noise, that of a random start too
+            quiet = [replace(best, manner=replace(best.manner, still=True))]
+            best = sorted([scores[0], *self._score(quiet, aims, some, _QUICK, purse // 8)], key=_rank)[0].candidate
         others = [
             replace(best, manner=replace(best.manner, objective=objective))
             for objective in _objectives(aims, first.objective)
@@ -280,7 +300,7 @@ class _Search:
                 continue
             end = self._climbed(candidate, aims, some, affordable, start)
             self._keep(some, end)
-            scores.append(_Score(candidate, int(end.fooled.sum()), float(-end.shortfall.mean()), len(some)))
+            scores.append(_Score.of(candidate, end))
         self.scored += scores
         return sorted(scores, key=_rank) or [_Score(candidates[0], 0, torch.inf, 0)]
 
@@ -308,16 +328,29 @@ class _Search:
         return climb(model, self.x[rows], rows, self.within, aims, candidate.manner, steps, self.rng, start)
 
     def _keep(self, rows: Tensor, end: Climbed) -> None:
-        new = end.fooled & self.standing[rows]
-        self.points[rows[new]] = end.points[new]
-        self.standing[rows[new]] = False
+        """Take over what fools, and of those who stand what came nearer than anything before."""
+        better = (end.fooled | (end.height > self.heights[rows])) & self.standing[rows]
+        self.points[rows[better]], self.heights[rows[better]] = end.points[better], end.height[better]
+        self.standing[rows[end.fooled]] = False
 
     def _play(self, candidate: Candidate, aims: Aims, steps: int) -> None:
         rows = self.standing.nonzero().squeeze(1)
         end = self._climbed(candidate, aims, rows, steps, None)
-        self.points[rows] = end.points
-        self.standing[rows[end.fooled]] = False
-        self.played.append(_Score(candidate, int(end.fooled.sum()), float(-end.shortfall.mean()), len(rows)))
+        self._keep(rows, end)
+        self.played.append(_Score.of(candidate, end))
+
+    def _walk(self, aims: Aims, *, random: bool) -> None:
+        rows = self.standing.nonzero().squeeze(1)
+        if not len(rows):
+            return
+        model = self.model.only(rows)
+        end = walk(model, self.x[rows], rows, self.within, aims, self.left, self.rng, random=random)
+        if end is not None:
+            self._keep(rows, end)
+            what = "random changes, without gradients"
+            self.walked = (
+                Tried(what=what, attacked=len(rows), fooled=int(end.fooled.sum()), shortfall=_shortfall(end)),
+            )
 
     # ── 6: say ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -340,7 +373,7 @@ class _Search:
             strategy=name,
             parts=self.broken,
             scored=tuple(score.tried() for score in self.scored),
-            played=tuple(score.tried() for score in self.played),
+            played=(*(score.tried() for score in self.played), *self.walked),
             mended=mended,
             samples=max((score.candidate.manner.samples for score in self.played), default=1),
         )
@@ -358,6 +391,18 @@ def _broken(parts: Parts, random: bool, refuses: bool, honest: float) -> tuple[B
     return tuple(broken)
 
 
+def _dearer(candidate: Candidate) -> Candidate:
+    """With more gradients averaged, where they differ from draw to draw."""
+    manner = candidate.manner
+    if not manner.random and not manner.smooth:
+        return candidate
+    return replace(candidate, manner=replace(manner, samples=min(_DEARER * manner.samples, MOST)))
+
+
+def _shortfall(end: Climbed) -> float:
+    return round(float(-end.height.clamp_max(0).mean()), 6) + 0.0  # no -0
+
+
 def _rank(score: _Score) -> float:
     """Best first: share fooled, and how near the others came, since of a few examples one more fooled may be chance."""
     return min(score.shortfall, 1.0) - score.fooled / max(score.attacked, 1)
@@ -368,7 +413,7 @@ def _objectives(aims: Aims, first: Objective) -> list[Objective]:
     if first.kind == "selective":
         collisions = [Objective("collide", rank=rank, site=site) for site in aims.likes for rank in range(_LIKES)]
         joint = [Objective("joint", weight=weight) for weight in (0.1, 0.3, 1.0, 3.0)]
-        return [Objective("orthogonal"), *joint, *collisions]
+        return [Objective("balanced"), Objective("orthogonal"), *joint, *collisions]
     ranks = range(min(2, aims.classes.shape[1]))
     return [Objective("dlr"), Objective("scaled-ce"), *(Objective("targeted", rank=rank) for rank in ranks)]
 

@@ -79,7 +79,7 @@ def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
         raise PolicyError(f"delta is {delta!r}", remedy="give a delta between 0 and 1, far below 1 over the records")
     events = ledger.touching(group)
     counted = [event for event in events if not isinstance(event, FREE)]
-    by = _tightest(counted)
+    by = tightest(counted)
     with quiet():
         whole = curve(counted, by)
         epsilon = whole.epsilon(delta)
@@ -117,7 +117,7 @@ def must_be_within(ledger: PrivacyLedger) -> None:
             continue
         events = ledger.touching(name)
         with quiet():
-            spent = curve(events, _tightest(events)).epsilon(group.budget.delta)
+            spent = curve(events, tightest(events)).epsilon(group.budget.delta)
         if spent > group.budget.epsilon:
             raise PolicyError(
                 f"records of '{name}' would have spent epsilon {spent:.4g} at delta {group.budget.delta:g}; "
@@ -126,7 +126,8 @@ def must_be_within(ledger: PrivacyLedger) -> None:
             )
 
 
-def _tightest(events: Sequence[Event]) -> AccountantName:
+def tightest(events: Sequence[Event]) -> AccountantName:
+    """The accountant with the least epsilon of those that know all these events."""
     return "rdp" if any(isinstance(event, AccountedSearch) for event in events) else "pld"
 
 

@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 
 from redoubt.attacks.canary.distinguish import DISTINGUISHERS, Distinguisher
 from redoubt.attacks.canary.plant import Canaries
+from redoubt.games.measures import clopper_pearson
 from redoubt.games.privacy import many_runs, one_run
 from redoubt.games.privacy.judge import judge
 from redoubt.games.privacy.many_runs import Told
@@ -35,7 +36,8 @@ Training = Callable[[Tensor, Tensor], Tensor]
 It gets every canary's record beforehand, and never the coins."""
 
 LEAST_CANARIES, LEAST_RUNS = 20, 40
-_SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+_SHARES = (0.0, 0.05, 0.2, 0.5)
+_TRIED = 40  # thresholds
 
 
 def play_one_run(
@@ -75,19 +77,12 @@ def play_one_run(
     traces = _sound(train(records[order], labels[order]), m)
     opened = torch.randperm(m, generator=generator) < m // 2
     tested = int((~opened).sum())
-    allowed = (1 - level) / 2
-
-    def by_bound(rights: int, guesses: int, of: int) -> float:
-        return one_run.epsilon_bound(of, guesses, rights, claim.delta, 1 - allowed)
-
-    def by_claim(rights: int, guesses: int, of: int) -> float:
-        return -one_run.chance_under_claim(of, guesses, rights, curve)
-
     scores = {name: _scored(of, traces) for name, of in distinguishers.items()}
-    bound_by = _guess(scores, coins, opened, by_bound)
-    claim_by = _guess(scores, coins, opened, by_claim)
-    bound = by_bound(*_counts(bound_by), tested)
-    chance = -by_claim(*_counts(claim_by), tested)
+    bound_by = _guess(scores, coins, opened, lambda _of, guesses, rights: clopper_pearson(rights, guesses).low)
+    claim_by = _guess(scores, coins, opened, lambda *counts: -one_run.chance_under_claim(*counts, curve))
+    rights, guesses = _counts(bound_by)
+    bound = one_run.epsilon_bound(tested, guesses, rights, claim.delta, 1 - (1 - level) / 2)
+    chance = one_run.chance_under_claim(tested, *reversed(_counts(claim_by)), curve)
     verdict, reason = judge(claim, bound, chance, level)
     return PrivacyAudit(
         method="one-run",
@@ -142,19 +137,20 @@ def play_many_runs(
     for world in (inside, ~inside):
         members = world.nonzero().flatten()
         opened[members[: len(members) // 2]] = True
-    allowed = (1 - level) / 2
+    each = 1 - (1 - level) / 2
 
     def by_bound(told: Told) -> float:
-        return many_runs.epsilon_bound(told, claim.delta, 1 - allowed)
+        return many_runs.epsilon_bound(told, claim.delta, each)
 
     def by_claim(told: Told) -> float:
-        return -many_runs.chance_under_claim(told, curve)
+        found, alarms = told.rates(each)
+        return found - curve.most_found(alarms)
 
     # One run at a time: runs are to stay independent of each other.
     scores = {name: torch.cat([_scored(of, row) for row in rows]) for name, of in distinguishers.items()}
     bound_by, bound_told = _threshold(scores, inside, opened, by_bound)
     claim_by, claim_told = _threshold(scores, inside, opened, by_claim)
-    bound, chance = by_bound(bound_told), -by_claim(claim_told)
+    bound, chance = by_bound(bound_told), many_runs.chance_under_claim(claim_told, curve)
     verdict, reason = judge(claim, bound, chance, level)
     return PrivacyAudit(
         method="many-runs",
@@ -166,7 +162,7 @@ def play_many_runs(
         level=level,
         epsilon_lower_bound=bound,
         bound_by=bound_by,
-        gaussian_epsilon=many_runs.gaussian_bound(bound_told, claim.delta, 1 - allowed),
+        gaussian_epsilon=many_runs.gaussian_bound(bound_told, claim.delta, each),
         claim_chance=chance,
         claim_by=claim_by,
         verdict=verdict,
@@ -180,7 +176,7 @@ def play_many_runs(
 def _guess(
     scores: Mapping[str, Tensor], coins: Tensor, opened: Tensor, worth: Callable[[int, int, int], float]
 ) -> Guesses:
-    """The best test on the opened canaries, and what it guesses of the others."""
+    """The best test on the opened canaries by its worth, of (canaries, guesses, right guesses), and its other guesses."""
     of, rest = int(opened.sum()), int((~opened).sum())
     best: tuple[float, int] | None = None
     chosen = ("", 0, 0)
@@ -188,7 +184,7 @@ def _guess(
         sorted_coins = coins[opened][score[opened].argsort(descending=True)]
         for high, low in _split(of):
             right = int(sorted_coins[:high].sum()) + int((~sorted_coins[of - low :]).sum())
-            rank = (worth(right, high + low, of), right)
+            rank = (worth(of, high + low, right), right)
             if best is None or rank > best:
                 best, chosen = rank, (name, high, low)
     name, high, low = chosen
@@ -220,7 +216,7 @@ def _threshold(
     for name, score in scores.items():
         seen = score[opened].sort().values
         between = (seen[1:] + seen[:-1]) / 2
-        for at in between[:: max(1, len(between) // 60)].tolist():
+        for at in between[:: max(1, len(between) // _TRIED)].tolist():
             told = _told(score, at, inside, opened)
             rank = (worth(told), told.found - told.alarms)
             if best is None or rank > best:

@@ -99,5 +99,5 @@ def test_what_cannot_be_judged_is_refused():
         play_one_run(lambda *_: torch.full((30, 1), torch.nan), x, y, dirac(30, 30, 2), claim, gaussian(1.0), rng)
     with pytest.raises(ModelError, match=r"not \[30, steps\]"):
         play_one_run(lambda *_: torch.zeros(7, 1), x, y, dirac(30, 30, 2), claim, gaussian(1.0), rng)
-    with pytest.raises(ValueError, match="deltas in 0..1"):
+    with pytest.raises(ValueError, match="as many epsilons"):
         Tradeoff(np.array([1.0]), np.array([2.0]))

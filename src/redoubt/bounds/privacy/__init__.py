@@ -2,9 +2,11 @@
 
 from redoubt.bounds.privacy.accountants import AccountantName, Curve, curve, epsilon, lower_epsilon
 from redoubt.bounds.privacy.calibrate import noise_for
+from redoubt.bounds.privacy.claim import claim_of
 from redoubt.bounds.privacy.events import (
     EVERYONE,
     AccountedSearch,
+    DataDependent,
     DeclaredSearch,
     Event,
     GaussianRelease,
@@ -25,6 +27,7 @@ __all__ = [
     "AccountedSearch",
     "Allowance",
     "Curve",
+    "DataDependent",
     "DeclaredSearch",
     "Event",
     "GaussianRelease",
@@ -37,6 +40,7 @@ __all__ = [
     "Share",
     "Spend",
     "ThresholdCheck",
+    "claim_of",
     "curve",
     "describe_event",
     "epsilon",

@@ -78,6 +78,23 @@ class NoisyMax(_Event):
     times: Times
 
 
+class DataDependent(_Event):
+    """Votes of teachers, counted by how they fell (Papernot et al. 2018): a Renyi divergence at one order.
+
+    It is true of these records and their neighbours, not of all records there could be.  Unless `released`, `cost` is
+    itself a secret, and a ledger that holds it must not be published; released, it is an upper bound from a noised sum,
+    which is too low with the chance of two standard deviations.  At lower orders it costs no more; at higher ones
+    nothing is known.
+    """
+
+    kind: Literal["data-dependent"] = "data-dependent"
+    part: Literal["threshold-check", "noisy-max", "answers", "release"]
+    order: Annotated[float, Field(gt=1, le=512)]
+    cost: Annotated[float, Field(ge=0, le=1e6)]
+    times: Times = 1
+    released: bool = False
+
+
 class DeclaredSearch(_Event):
     """Hyper-parameters were chosen among `settings` on the private records, and that is *not* accounted for.
 
@@ -121,12 +138,16 @@ Event = Annotated[
     | LaplaceRelease
     | ThresholdCheck
     | NoisyMax
+    | DataDependent
     | AccountedSearch
     | DeclaredSearch
     | PublicSearch,
     Field(discriminator="kind"),
 ]
 """All that a ledger may hold.  Closed: an accountant that does not know what was done cannot say what it cost."""
+
+RENYI_ONLY = (DataDependent, AccountedSearch)
+"""Events that only Renyi divergences count."""
 
 FREE = (DeclaredSearch, PublicSearch)
 """Events without a cost of their own."""
@@ -137,6 +158,7 @@ KINDS = (
     "laplace-release",
     "threshold-check",
     "noisy-max",
+    "data-dependent",
     "accounted-search",
     "declared-search",
     "public-search",

@@ -6,6 +6,7 @@ from redoubt.bounds.privacy.accountants import AccountantName
 from redoubt.bounds.privacy.events import (
     EVERYONE,
     AccountedSearch,
+    DataDependent,
     DeclaredSearch,
     Event,
     GaussianRelease,
@@ -50,6 +51,9 @@ def describe_event(event: Event) -> str:
             return f"{event.times} checks of a count, noise {event.noise_multiplier:.4g}{said}"
         case NoisyMax():
             return f"{event.times} noisy votes, deviation {event.deviation:.4g}{said}"
+        case DataDependent():
+            known = "released" if event.released else "secret"
+            return f"{event.times} x {event.part}, Renyi {event.cost:.4g} at order {event.order:g}, {known}{said}"
         case AccountedSearch():
             runs = "; ".join(describe_event(each) for each in event.run)
             return f"best of a random number of runs, {event.mean:g} in the mean, each: {runs}{said}"
@@ -79,6 +83,11 @@ def _paragraphs(spent: Spend) -> Iterator[str]:
             f"probability {spent.delta:g}."
         )
         yield _counted(spent)
+    if any(isinstance(share.event, DataDependent) and not share.event.released for share in spent.shares):
+        yield (
+            "Not for publication: what votes cost depends on the records, and was not released with noise. These "
+            "figures are true of these records, and themselves give something of them away."
+        )
     yield from _search(spent)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from redoubt.bounds.privacy.events import (
     FREE,
+    RENYI_ONLY,
     AccountedSearch,
     Event,
     GaussianRelease,
@@ -44,7 +45,7 @@ def merged(events: Sequence[Event]) -> tuple[Event, ...]:
 
 
 def _repeated(event: Event, count: int) -> tuple[Event, ...]:
-    if isinstance(event, AccountedSearch):
+    if isinstance(event, RENYI_ONLY):
         return (event,) * count
     return (event.model_copy(update={"steps" if isinstance(event, PoissonGaussian) else "times": count}),)
 

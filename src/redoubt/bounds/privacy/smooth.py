@@ -52,10 +52,14 @@ def _vote_sensitivity(given: tuple[float, ...], teachers: int, sigma: float, ord
 
 def check_sensitivity(most: float, teachers: int, threshold: float, sigma: float, order: float) -> Floats:
     """The same for a threshold check of the greatest count; `[teachers]`."""
-    costs = _check_costs(teachers, float(threshold), float(sigma), float(order))
+    return _check_sensitivity(min(max(round(most), 0), teachers), teachers, float(threshold), float(sigma), float(order))
+
+
+@functools.lru_cache(maxsize=4096)
+def _check_sensitivity(here: int, teachers: int, threshold: float, sigma: float, order: float) -> Floats:
+    costs = _check_costs(teachers, threshold, sigma, order)
     steps = np.abs(np.diff(costs))
     near = np.maximum(np.append(steps, 0.0), np.insert(steps, 0, 0.0))  # by count, the larger of up and down
-    here = min(max(round(most), 0), teachers)
     found = np.zeros(teachers)
     for away in range(min(teachers, max(here, teachers - here) + 1)):
         around = [near[at] for at in (here - away, here + away) if 0 <= at <= teachers]

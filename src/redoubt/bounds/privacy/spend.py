@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from redoubt.bounds.privacy.accountants import AccountantName, Curve, curve, lower_epsilon, renyi_accountant
-from redoubt.bounds.privacy.events import EVERYONE, FREE, AccountedSearch, Event
+from redoubt.bounds.privacy.events import EVERYONE, FREE, RENYI_ONLY, Event
 from redoubt.bounds.privacy.ledger import PrivacyLedger
 from redoubt.bounds.privacy.mechanisms import gaussian_of, merged
 from redoubt.records import PolicyError
@@ -128,7 +128,7 @@ def must_be_within(ledger: PrivacyLedger) -> None:
 
 def tightest(events: Sequence[Event]) -> AccountantName:
     """The accountant with the least epsilon of those that know all these events."""
-    return "rdp" if any(isinstance(event, AccountedSearch) for event in events) else "pld"
+    return "rdp" if any(isinstance(event, RENYI_ONLY) for event in events) else "pld"
 
 
 def _advantage(whole: Curve, epsilon: float, delta: float) -> float:
@@ -183,7 +183,7 @@ def _shares(counted: Sequence[Event], delta: float) -> tuple[Share, ...]:
     for event, cost in zip(counted, costs, strict=True):
         key = merged([event])
         if key not in own:
-            own[key] = curve([event], "rdp" if isinstance(event, AccountedSearch) else "pld").epsilon(delta)
+            own[key] = curve([event], tightest([event])).epsilon(delta)
         shares.append(Share(event, own[key], cost / total if total > 0 else 1 / len(costs)))
     return tuple(shares)
 

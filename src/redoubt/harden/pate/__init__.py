@@ -1,0 +1,25 @@
+"""PATE: teachers on disjoint records vote, with noise, for the labels that a student learns from."""
+
+from redoubt.harden.pate.aggregate import Aggregator, Answers, Confident, Gaussian, Interactive, Laplace, ask
+from redoubt.harden.pate.cost import Cost, Released, cost_of, release
+from redoubt.harden.pate.student import Student, learn
+from redoubt.harden.pate.teachers import Ridge, cast_votes, partition
+
+__all__ = [
+    "Aggregator",
+    "Answers",
+    "Confident",
+    "Cost",
+    "Gaussian",
+    "Interactive",
+    "Laplace",
+    "Released",
+    "Ridge",
+    "Student",
+    "ask",
+    "cast_votes",
+    "cost_of",
+    "learn",
+    "partition",
+    "release",
+]

@@ -22,8 +22,8 @@ class PrivacyClaim(Record):
 class Guesses(Record):
     """One test of the adversary's, fixed on opened canaries or runs and tried on the others.
 
-    One run: `positives` guesses "it was there", `negatives` "it was not", and how many of each were right.  Many runs: how
-    many of `positives` runs with the canary, and of `negatives` without, it said "it was there" of.
+    One run: `positives` guesses "it was there", `negatives` "it was not", and how many of each were right.  Many
+    runs: `positives` with the canary and `negatives` without it, and how many of each it told rightly.
     """
 
     distinguisher: str
@@ -36,8 +36,8 @@ class Guesses(Record):
 class PrivacyAudit(Record):
     """A lower bound on epsilon beside the claimed upper one.
 
-    `level` is the confidence of everything here together: the bound and the test of the claimed curve each miss with half
-    of `1 - level` at most.
+    `level` is the confidence of everything here together: the bound and the test of the claimed curve each miss with
+    half of `1 - level` at most.
 
     Attributes:
         method: `one-run`, with many canaries, or `many-runs`, with one.

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from redoubt.bounds.privacy.events import (
     KINDS,
     AccountedSearch,
+    DataDependent,
     DeclaredSearch,
     GaussianRelease,
     LaplaceRelease,
@@ -31,6 +32,7 @@ EVENTS = (
     LaplaceRelease(noise_multiplier=9.0),
     ThresholdCheck(noise_multiplier=50.0, times=5),
     NoisyMax(deviation=50.0, times=5),
+    DataDependent(part="noisy-max", order=14.0, cost=0.3, times=200),
     AccountedSearch(mean=3.0, run=(RELEASE,)),
     DeclaredSearch(settings=4),
     PublicSearch(settings=4),

@@ -192,9 +192,9 @@ def test_a_released_cost_is_above_the_true_one_and_says_so():
     answers = ask(aggregator, AGREED, insecure_seed=0)
     cost = cost_of(aggregator, AGREED, answers, 14.0)
     true = cost.checks.sum() + cost.votes.sum()
-    found = [release(cost, aggregator, AGREED, answers, beta=0.01, noise=10.0) for _ in range(40)]
-    assert sum(each.events[0].cost < true for each in found) <= 5
-    assert np.std([each.cost for each in found]) == pytest.approx(found[0].deviation, rel=0.4)
+    found = [release(cost, aggregator, AGREED, answers, beta=0.01, noise=10.0) for _ in range(12)]
+    assert sum(each.events[0].cost < true for each in found) <= 3
+    assert np.std([each.cost for each in found]) == pytest.approx(found[0].deviation, rel=0.7)
     assert [event.part for event in found[0].events] == ["answers", "release"]
     spent = spend(PrivacyLedger().plus(*found[0].events), 1e-5)
     assert "Not for publication" not in " ".join(explain_spend(spent))
@@ -214,3 +214,19 @@ def test_the_student_learns_from_answers_and_from_inputs_without_one():
     assert together.accuracy(x[600:], truth[600:]) > 0.9
     with pytest.raises(DataError, match="answered nothing"):
         learn(x, torch.full((900,), -1), 3)
+
+
+def test_a_student_of_images_learns_from_those_without_an_answer_by_consistency():
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.arange(240) % 2
+    images = 0.2 * torch.rand(240, 1, 28, 28, generator=rng)
+    images[truth == 0, :, 6:22, 12:16] += 0.8  # upright and lying bars
+    images[truth == 1, :, 12:16, 6:22] += 0.8
+    labels = torch.where(torch.arange(240) < 6, truth, -1)
+    before = torch.random.get_rng_state()
+    student = learn_consistent(images, labels, 2, Course(steps=40, batch=8), torch.Generator().manual_seed(0))
+    assert torch.equal(before, torch.random.get_rng_state())
+    with torch.no_grad():
+        assert float((student(images).argmax(1) == truth).double().mean()) > 0.9
+    with pytest.raises(DataError, match="0 answers"):
+        learn_consistent(images, torch.full((240,), -1), 2, Course(), torch.Generator())

@@ -56,8 +56,8 @@ def dirac(count: int, width: int, classes: int, size: float = 1e3) -> Canaries:
 def mislabelled(x: Tensor, y: Tensor, classes: int, count: int, generator: Generator) -> Canaries:
     """Real records under another label, each drawn once: what they change, nobody else in the data does.
 
-    For any model (Nasr et al. 2021, Steinke et al. 2023).  Weaker than `dirac`: they look like one another, and the model
-    learns some of them by itself.
+    For any model (Nasr et al. 2021, Steinke et al. 2023).  Weaker than `dirac`: they look like one another, and
+    the model learns some of them by itself.
 
     Args:
         x: records `[N, *shape]`, which are not trained on under their own labels.

@@ -1,4 +1,4 @@
-"""From what a training released to a number for each canary and step: the larger, the more it looks to have been there."""
+"""From what a training released to a number for each canary and step: large where the canary looks to have been in."""
 
 from collections.abc import Sequence
 
@@ -72,7 +72,7 @@ def module_traces(modules: Sequence[nn.Module], canaries: Canaries) -> Tensor:
 def loss_traces(module: nn.Module, canaries: Canaries) -> Tensor:
     """How well the final model knows each canary, the loss turned round; `[m, 1]`."""
     module.eval()
-    blocks = zip(canaries.x.split(_BLOCK), canaries.y.split(_BLOCK), strict=True)
+    blocks = zip(torch.split(canaries.x, _BLOCK), torch.split(canaries.y, _BLOCK), strict=True)
     with torch.no_grad():
         losses = [F.cross_entropy(module(x), y, reduction="none") for x, y in blocks]
     return -torch.cat(losses).double().unsqueeze(1)

@@ -29,8 +29,7 @@ def claim_of(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> tupl
         epsilon = whole.epsilon(delta)
         if not np.isfinite(epsilon):
             raise PolicyError("the ledger claims nothing at this delta", remedy="give a larger delta")
-        grid = np.unique(
-            np.concatenate([np.linspace(0.0, 8.0, _CELLS), np.linspace(8.0, 40.0, _CELLS // 4), [epsilon]])
-        )
+        fine, coarse = np.linspace(0.0, 8.0, _CELLS), np.linspace(8.0, 40.0, _CELLS // 4)
+        grid = np.unique(np.concatenate([fine, coarse, [epsilon]]))
         deltas = np.clip(whole.deltas(grid), 0.0, 1.0)
     return PrivacyClaim(epsilon=epsilon, delta=delta, by=by), Tradeoff(grid, deltas)

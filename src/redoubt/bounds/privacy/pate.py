@@ -87,7 +87,7 @@ def threshold_check(log_pass: float, sigma: float, order: float) -> float:
     return noisy_max(min(log_pass, fails), sigma * _TWO, order)
 
 
-def _gaps(votes: Sequence[float]) -> tuple[int, np.ndarray]:  # type: ignore[type-arg]
+def _gaps(votes: Sequence[float]) -> tuple[int, np.ndarray]:
     counted = np.asarray(votes, dtype=np.float64)
     if counted.ndim != 1 or len(counted) < 2:
         raise ValueError("votes are counts for two classes at least")

@@ -52,7 +52,9 @@ def _vote_sensitivity(given: tuple[float, ...], teachers: int, sigma: float, ord
 
 def check_sensitivity(most: float, teachers: int, threshold: float, sigma: float, order: float) -> Floats:
     """The same for a threshold check of the greatest count; `[teachers]`."""
-    return _check_sensitivity(min(max(round(most), 0), teachers), teachers, float(threshold), float(sigma), float(order))
+    return _check_sensitivity(
+        min(max(round(most), 0), teachers), teachers, float(threshold), float(sigma), float(order)
+    )
 
 
 @functools.lru_cache(maxsize=4096)

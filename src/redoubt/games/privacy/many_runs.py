@@ -37,8 +37,8 @@ class Told:
 def epsilon_bound(told: Told, delta: float, level: float = 0.95) -> float:
     """A lower bound on epsilon at this delta: with probability `level`, it is not above the truth.
 
-    `log((TPR - delta) / FPR)` or `log((1 - FPR - delta) / (1 - TPR))`, whichever is more (Jagielski et al. 2020; Nasr et
-    al. 2021).  Both follow from one pair of bounds, so that taking the greater costs nothing.
+    `log((TPR - delta) / FPR)` or `log((1 - FPR - delta) / (1 - TPR))`, whichever is more (Jagielski et al. 2020; Nasr
+    et al. 2021).  Both follow from one pair of bounds, so that taking the greater costs nothing.
 
     >>> round(epsilon_bound(Told(1000, 1000, 0, 1000), 1e-5), 2)
     5.6
@@ -49,7 +49,7 @@ def epsilon_bound(told: Told, delta: float, level: float = 0.95) -> float:
 
 
 def gaussian_bound(told: Told, delta: float, level: float = 0.95) -> float:
-    """As `epsilon_bound`, **if** the mechanism's trade-off is that of a Gaussian, and nothing else (Nasr et al. 2023)."""
+    """As `epsilon_bound`, **if** the mechanism's trade-off is that of a Gaussian, and only then (Nasr et al. 2023)."""
     found, alarms = told.rates(level)
     if found <= 0 or alarms >= 1:
         return 0.0

@@ -1,7 +1,7 @@
 """What guesses about many canaries of one training say against a guarantee.
 
-Each of m canaries was put in or left out by a fair coin of its own.  Somebody who saw what was released guessed for r of
-them, and was right v times.  Under a guarantee that is unlikely to be much; how unlikely is what stands here.
+Each of m canaries was put in or left out by a fair coin of its own.  Somebody who saw what was released guessed for r
+of them, and was right v times.  Under a guarantee, v is unlikely to be large; how unlikely is what stands here.
 
 | letter | means |
 |---|---|
@@ -21,8 +21,8 @@ _MOST = 60.0  # no lower bound is told above this epsilon
 def chance_under(m: int, r: int, v: int, epsilon: float, delta: float) -> float:
     """At most how likely v right guesses or more are under (epsilon, delta)-differential privacy.
 
-    Steinke, Nasr and Jagielski 2023, theorem 5.2: the binomial tail of r guesses that randomised response would get right,
-    and for delta `2 m delta max_i P[v - i <= W < v] / i`.
+    Steinke, Nasr and Jagielski 2023, theorem 5.2: the binomial tail of r guesses at randomised response, and for delta
+    `2 m delta max_i P[v - i <= W < v] / i`.
 
     >>> round(chance_under(100, 100, 75, np.log(3.0), 0.0), 3)
     0.553

@@ -9,8 +9,8 @@ The plan of one run (Steinke, Nasr and Jagielski 2023):
 5. guesses about the others are counted                                   (judge)
 6. what they say against the claim is bounded                             (judge)
 
-Of many runs (Jagielski et al. 2020): the training runs often, with one canary and without; half of the runs are opened to
-choose the test and its threshold, the others count.
+Of many runs (Jagielski et al. 2020): the training runs often, with one canary and without; half of the runs are opened
+to choose the test and its threshold, the others count.
 
 Opening takes nothing from the guarantee: given the opened coins, the rest of the training is as private as before.
 """
@@ -79,10 +79,13 @@ def play_one_run(
     tested = int((~opened).sum())
     scores = {name: _scored(of, traces) for name, of in distinguishers.items()}
     bound_by = _guess(scores, coins, opened, lambda _of, guesses, rights: clopper_pearson(rights, guesses).low)
-    claim_by = _guess(scores, coins, opened, lambda *counts: -one_run.chance_under_claim(*counts, curve))
+    claim_by = _guess(
+        scores, coins, opened, lambda of, guesses, rights: -one_run.chance_under_claim(of, guesses, rights, curve)
+    )
     rights, guesses = _counts(bound_by)
     bound = one_run.epsilon_bound(tested, guesses, rights, claim.delta, 1 - (1 - level) / 2)
-    chance = one_run.chance_under_claim(tested, *reversed(_counts(claim_by)), curve)
+    rights, guesses = _counts(claim_by)
+    chance = one_run.chance_under_claim(tested, guesses, rights, curve)
     verdict, reason = judge(claim, bound, chance, level)
     return PrivacyAudit(
         method="one-run",
@@ -176,7 +179,7 @@ def play_many_runs(
 def _guess(
     scores: Mapping[str, Tensor], coins: Tensor, opened: Tensor, worth: Callable[[int, int, int], float]
 ) -> Guesses:
-    """The best test on the opened canaries by its worth, of (canaries, guesses, right guesses), and its other guesses."""
+    """The best test on the opened canaries, by its worth of (canaries, guesses, right guesses), tried on the others."""
     of, rest = int(opened.sum()), int((~opened).sum())
     best: tuple[float, int] | None = None
     chosen = ("", 0, 0)

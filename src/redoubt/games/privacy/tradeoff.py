@@ -1,4 +1,4 @@
-"""What a guarantee says of every test for one record, as one curve: the most true positives at each false-positive rate.
+"""What a guarantee says of every test for one record: the most true positives at each false-positive rate.
 
 The words: a *trade-off* here is the curve `F = 1 - f` of f-differential privacy (Dong, Roth and Su 2022), which is
 concave and goes through (1, 1).  Everything is symmetric: the same holds for tests of "it was not among them".

@@ -24,7 +24,7 @@ class Student:
 
     def scores(self, x: Tensor) -> Tensor:
         """Features `[B, ...]` to scores `[B, K]`."""
-        blocks = [_kernel(part, self.anchors, self.width) @ self.weight for part in x.flatten(1).split(1024)]
+        blocks = [_kernel(part, self.anchors, self.width) @ self.weight for part in torch.split(x.flatten(1), 1024)]
         return torch.cat(blocks)
 
     def accuracy(self, x: Tensor, y: Tensor) -> float:
@@ -76,7 +76,7 @@ def learn(
 
 def _fit(x: Tensor, y: Tensor, classes: int, width: float, ridge: float) -> Student:
     goal = torch.eye(classes)[y] - 1 / classes
-    gram = torch.cat([_kernel(part, x, width) for part in x.split(1024)])
+    gram = torch.cat([_kernel(part, x, width) for part in torch.split(x, 1024)])
     gram.diagonal().add_(ridge)
     return Student(x, torch.cholesky_solve(goal, torch.linalg.cholesky(gram)), width)
 

@@ -32,6 +32,7 @@ from redoubt.harden.pate import (
     release,
 )
 from redoubt.harden.pate.aggregate import histogram
+from redoubt.harden.pate.consistency import Course, learn_consistent
 from redoubt.harden.private.randomness import PrivateRandom
 from redoubt.records import DataError, PolicyError
 

@@ -44,7 +44,7 @@ class Confident:
 class Interactive:
     """`Gaussian`, asked only where votes exceed the student's prediction, in teachers, by `threshold`, with noise.
 
-    Where they do not, and the student is surer than `sure` of a class, it is told that class: that costs the check alone.
+    Where they do not, and the student is surer than `sure` of a class, it is told that class, for the check alone.
     """
 
     threshold: float
@@ -86,6 +86,7 @@ def ask(
     """Ask about Q inputs.
 
     Args:
+        aggregator: and its noise.
         counts: votes, `[Q, K]`.
         predictions: the student's probabilities, `[Q, K]`, made without these answers; for `Interactive`.
         insecure_seed: repeats the noise, **for tests and benches**.

@@ -1,7 +1,7 @@
-"""A student for images that learns from unlabelled ones by consistency: FixMatch (Sohn et al. 2020), on a small network.
+"""A student for images that learns from unlabelled ones by consistency: FixMatch (Sohn et al. 2020), small.
 
-What the network is sure of on an image as it is, or nearly, it is to say of the image turned, scaled, shifted and partly
-covered as well.  It looks at public images and at answers only, and so costs no privacy.
+What the network is sure of on an image as it is, or nearly, it is to say of the image turned, scaled, shifted and
+partly covered as well.  It looks at public images and at answers only, and so costs no privacy.
 """
 
 import math

@@ -1,7 +1,7 @@
 """What answers cost, by part, at one Renyi order that was fixed before the votes were looked at.
 
 As in Papernot et al. 2018, what counts is what was done: a check for each input that was checked, a vote for each
-answer.  The costs depend on the votes, and so are secrets themselves; `release` gives them away, with noise, for a price.
+answer.  The costs depend on the votes, and so are secrets themselves; `release` gives them away with noise, for a price.
 """
 
 from collections.abc import Sequence
@@ -107,8 +107,15 @@ def release(
     noise falls; the sum alone would be too little every other time.
 
     Args:
-        beta: how fast votes that are further away count for less; below 1 / (2 order).  Fixed beforehand, as is
+        cost: of these answers.
+        aggregator: who gave them.
+        counts: votes `[Q, K]`.
+        answers: what was told.
+        beta: how fast votes that are further away count for less; below 1 / (2 order).  Fixed beforehand, as `noise` is.
         noise: in smooth sensitivities.
+        predictions: as in `ask`.
+        on: the group of records that taught the teachers.
+        insecure_seed: repeats the noise, **for tests and benches**.
 
     Raises:
         PolicyError: the aggregator's noise is Laplace's, whose sensitivity nobody here knows; or as `release_cost`.

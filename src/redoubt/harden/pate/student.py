@@ -44,8 +44,8 @@ def learn(
 ) -> Student:
     """Supervised on what was answered, then self-training on the rest (Scudder 1965; Lee 2013).
 
-    In each round the inputs without an answer whose best score leads the second by `sure` are learnt from under the label
-    that the student gives them, with soft weight on all.  An answered input keeps its answer.  Nothing here looks at a
+    In each round the inputs without an answer whose best score leads the second by `sure` are learnt from under the
+    label that the student gives them.  An answered input keeps its answer.  Nothing here looks at a
     private record: it costs no privacy.
 
     Args:

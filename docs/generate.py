@@ -130,6 +130,8 @@ def _type(value: dict[str, Any], definitions: dict[str, Any]) -> str:
             return f"list: {_type(value['items'], definitions)}"
         case "object":
             return f"name: {_type(next(iter(value['patternProperties'].values())), definitions)}, …"
+        case "boolean":
+            return "`true`, `false`"
         case "string":
             return _text(value.get("pattern", ""))
         case kind:

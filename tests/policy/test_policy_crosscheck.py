@@ -10,7 +10,7 @@ from redoubt.policy.strategies import STRATEGIES, refusal
 from redoubt.records import (
     Adversary,
     ModelSource,
-    Requirement,
+    EvasionRequirement,
     WithinAnyOf,
     WithinCorruptions,
     WithinNorm,
@@ -215,7 +215,7 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
             for name, attack in attacks.items():
                 fits = adversary.access >= attack.needs and any(attack.refuses(m) is None for m in members)
                 assert (refusal(name, adversary, within, model) is None) == fits, (name, adversary, within)
-            required = Requirement(id="r", game="evasion", adversary="a", within=within, require="robust_accuracy >= 0")
+            required = EvasionRequirement(id="r", game="evasion", adversary="a", within=within, require="robust_accuracy >= 0")
             policy = parsed(SOUND).policy.model_copy(update={"adversaries": {"a": adversary}})
             bouts = choose(build_set(within, face), adversary.access, None)
             assert set(playable(required, policy)) == {bout.attack.name for bout in bouts}, (adversary, within)
@@ -226,4 +226,4 @@ def test_large_faces_do_not_overflow():
     text = changed(("shape: [1, 28, 28]", f"shape: {shape}"), ("range: [0, 1]", "range: [-1.0e+308, 1.0e+308]"))
     policy = parsed(text).policy
     assert math.prod(policy.model.input.shape) == 2**159
-    assert isinstance(policy.requirements[0], Requirement)
+    assert isinstance(policy.requirements[0], EvasionRequirement)

@@ -76,7 +76,7 @@ def test_the_example_in_the_reference_is_a_sound_policy(generate):
 
 def test_sets_are_an_any_of_that_editors_understand():
     assert "oneOf" not in json.dumps(SCHEMA)
-    assert len(SCHEMA["$defs"]["Requirement"]["properties"]["within"]["anyOf"]) == 6
+    assert len(SCHEMA["$defs"]["EvasionRequirement"]["properties"]["within"]["anyOf"]) == 6
 
 
 def test_the_schema_accepts_the_sound_policy():

@@ -19,7 +19,7 @@ from redoubt.records import (
     ExampleResult,
     Interval,
     Measured,
-    RequirementEvidence,
+    EvasionEvidence,
     Sign,
     SignName,
     StrategyOutcome,
@@ -120,7 +120,7 @@ class Sample:
 
 def requirement(
     sample: Sample, ident: str, bound: str, verdict: Verdict, fooled: dict[str, int], within: str, **given: Any
-) -> RequirementEvidence:
+) -> EvasionEvidence:
     """One requirement whose measures, outcomes and work follow from its examples."""
     examples = sample.examples(ident, fooled, given.get("cost", 60.0), within, given.get("radius", 0.1), len(ident))
     total, right = len(examples), sum(e.clean == e.label for e in examples)
@@ -151,7 +151,7 @@ def requirement(
         CurvePoint(scale=s, within=f"{within.split()[0]} {s * 0.2:g}", robust=measured("robust_accuracy", n, 100))
         for s, n in given.get("curve", {}).items()
     ]
-    return RequirementEvidence(
+    return EvasionEvidence(
         id=ident,
         game="evasion",
         adversary=given.get("adversary", "insider"),
@@ -168,7 +168,7 @@ def requirement(
     )
 
 
-def evidence(sample: Sample, requirements: list[RequirementEvidence], system: str = "digit-reader") -> Evidence:
+def evidence(sample: Sample, requirements: list[EvasionEvidence], system: str = "digit-reader") -> Evidence:
     return Evidence(
         redoubt="0.1.0",
         system=system,

@@ -21,8 +21,8 @@ from redoubt.records import (
     ExampleResult,
     FeatureMove,
     Measured,
-    Requirement,
-    RequirementEvidence,
+    EvasionRequirement,
+    EvasionEvidence,
     StrategyOutcome,
     Work,
 )
@@ -53,12 +53,12 @@ class Curve:
 class Concluded:
     """Evidence on a requirement, and the pictures that go with it: key to float32 `[*shape]`."""
 
-    evidence: RequirementEvidence
+    evidence: EvasionEvidence
     pictures: dict[str, Tensor]
 
 
 def conclude_requirement(
-    requirement: Requirement,
+    requirement: EvasionRequirement,
     within: PerturbationSet,
     bouts: Sequence[Bout],
     rounds: Sequence[Done],
@@ -94,7 +94,7 @@ def conclude_requirement(
     verdict, reason = conclude(requirement.require, measures, signs)
     if proven is not None and proven.record.obstacle:
         reason = f"{reason} The obstacle: {proven.record.obstacle}."
-    evidence = RequirementEvidence(
+    evidence = EvasionEvidence(
         id=requirement.id,
         game=requirement.game,
         adversary=requirement.adversary,

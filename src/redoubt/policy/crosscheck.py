@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from redoubt.policy.document import Key
+from redoubt.policy.crosscheck_membership import check_membership
 from redoubt.policy.guard_check import check_guard
 from redoubt.policy.problems import Wrong, did_you_mean, nearest
 from redoubt.policy.sources import check_scheme, check_weights
@@ -11,12 +12,13 @@ from redoubt.policy.strategies import refusal
 from redoubt.records import (
     Adversary,
     InputFace,
+    MembershipRequirement,
     ModelSource,
     Norm,
     Place,
     Policy,
     PolicyError,
-    Requirement,
+    EvasionRequirement,
     Within,
     WithinAnyOf,
     WithinCorruptions,
@@ -64,11 +66,12 @@ def _requirements(policy: Policy) -> Iterator[Wrong]:
                 "give each requirement an id of its own",
             )
         first.setdefault(requirement.id, index)
-        for path, what, remedy in _set(requirement.within, policy.model.input):
-            yield (*here, "within", *path), what, remedy
-        if requirement.require.measure == "certified_accuracy":
-            for path, what, remedy in _provable(requirement.within):
+        if isinstance(requirement, EvasionRequirement):
+            for path, what, remedy in _set(requirement.within, policy.model.input):
                 yield (*here, "within", *path), what, remedy
+            if requirement.require.measure == "certified_accuracy":
+                for path, what, remedy in _provable(requirement.within):
+                    yield (*here, "within", *path), what, remedy
         adversary = policy.adversaries.get(requirement.adversary)
         if adversary is None:
             names = list(policy.adversaries)
@@ -79,11 +82,19 @@ def _requirements(policy: Policy) -> Iterator[Wrong]:
                 f"write '{meant}'" if meant else f"add '{requirement.adversary}' under adversaries",
             )
             continue
-        for path, what, remedy in _strategies(requirement, adversary, policy.model):
+        for path, what, remedy in _of_game(requirement, adversary, policy):
             yield (*here, *path), what, remedy
 
 
-def _strategies(requirement: Requirement, adversary: Adversary, model: ModelSource) -> Iterator[Wrong]:
+def _of_game(
+    requirement: EvasionRequirement | MembershipRequirement, adversary: Adversary, policy: Policy
+) -> Iterator[Wrong]:
+    if isinstance(requirement, MembershipRequirement):
+        return check_membership(requirement, adversary, policy)
+    return _strategies(requirement, adversary, policy.model)
+
+
+def _strategies(requirement: EvasionRequirement, adversary: Adversary, model: ModelSource) -> Iterator[Wrong]:
     within, named = requirement.within, requirement.strategies or ()
     refused = {name: refusal(name, adversary, within, model) for name in named}
     for number, name in enumerate(named):
@@ -253,8 +264,15 @@ def _harden(policy: Policy) -> Iterator[Wrong]:
     if policy.harden is None:
         return
     ids = [requirement.id for requirement in policy.requirements]
+    sets = [requirement.id for requirement in policy.requirements if isinstance(requirement, EvasionRequirement)]
     for against in policy.harden.against:
-        if against not in ids:
+        if against in ids and against not in sets:
+            yield (
+                ("harden", "against"),
+                f"requirement '{against}' moves no inputs, so nothing can be trained against it",
+                "name a requirement of game: evasion",
+            )
+        elif against not in ids:
             meant = nearest(against, ids)
             yield (
                 ("harden", "against"),

@@ -1,6 +1,7 @@
 """A policy in plain sentences: what is promised, against whom, and what the data can tell."""
 
 from redoubt.policy.explain_guard import explain_guard
+from redoubt.policy.explain_membership import explain_membership
 from redoubt.policy.explain_table import explain_table
 from redoubt.policy.samples import Decisive, decisive_counts, fewest_examples
 from redoubt.policy.sources import gives_gradients, scheme_of
@@ -9,11 +10,12 @@ from redoubt.policy.words import listed
 from redoubt.records import (
     Adversary,
     DataSource,
+    EvasionRequirement,
     HardenRecipe,
+    MembershipRequirement,
     ModelSource,
     Norm,
     Policy,
-    Requirement,
     WithinAnyOf,
     WithinCorruptions,
     WithinNorm,
@@ -94,7 +96,9 @@ def _adversary(name: str, who: Adversary, model: ModelSource) -> str:
     return f"Adversary {name} {sees}. {spends}.{many}"
 
 
-def _requirement(requirement: Requirement, policy: Policy) -> str:
+def _requirement(requirement: EvasionRequirement | MembershipRequirement, policy: Policy) -> str:
+    if isinstance(requirement, MembershipRequirement):
+        return explain_membership(requirement, policy)
     share = _percent(requirement.require.value)
     move = _moves(requirement, policy.model.input.range)
     match requirement.require.measure:
@@ -124,7 +128,7 @@ def _requirement(requirement: Requirement, policy: Policy) -> str:
     return f"Requirement {requirement.id}: {claim} {strategies} {told}"
 
 
-def _moves(requirement: Requirement, span: tuple[float, float]) -> str:
+def _moves(requirement: EvasionRequirement, span: tuple[float, float]) -> str:
     if isinstance(requirement.within, WithinAnyOf):
         ways = "; or ".join(_move(part, span) for part in requirement.within.any_of)
         return f"To each input, {requirement.adversary} may do any one of this: {ways}"
@@ -173,7 +177,7 @@ def _patch(within: WithinPatch) -> str:
     )
 
 
-def _evidence(requirement: Requirement, take: int | None) -> str:
+def _evidence(requirement: EvasionRequirement, take: int | None) -> str:
     """What the test examples can tell about the bound."""
     bound = requirement.require
     inverse = bound.sense == "<="

@@ -10,10 +10,10 @@ from pydantic_core import ErrorDetails
 from redoubt.policy.document import Document, Key
 from redoubt.policy.problems import MOST_REPORTED, did_you_mean, nearest, shown
 from redoubt.policy.shape import Spot, follow
-from redoubt.records import Policy, PolicyError, Requirement
+from redoubt.records import GAMES, Policy, PolicyError, Requirement
 from redoubt.records.base import Record
 
-GAMES_TO_COME = ("backdoor", "extraction", "memorisation", "membership", "poisoning")
+GAMES_TO_COME = ("backdoor", "extraction", "memorisation", "poisoning")
 _KEYS_TO_COME = {
     ("Adversary", "controls"): "plays no game yet in which an adversary controls training data",
 }
@@ -51,7 +51,11 @@ def _is_echo(detail: ErrorDetails) -> bool:
 
 
 def _is_game_to_come(detail: ErrorDetails, spot: Spot) -> bool:
-    return spot.owner is Requirement and spot.path[-1] == "game" and detail["input"] in GAMES_TO_COME
+    return _says_the_game(spot) and detail["input"] in GAMES_TO_COME
+
+
+def _says_the_game(spot: Spot) -> bool:
+    return spot.owner is not None and issubclass(spot.owner, Requirement) and spot.path[-1] == "game"
 
 
 def _meant_by_unknown_keys(details: Sequence[tuple[ErrorDetails, Spot]]) -> set[tuple[Key, ...]]:
@@ -129,6 +133,11 @@ def _unknown_key(spot: Spot) -> tuple[str, str]:
         return f"'{key}' in {parent}: this version of Redoubt {to_come}", f"remove '{key}'"
     what = f"unknown key {shown(key)} in {parent}{did_you_mean(key, known)}"
     belongs = next((kind for kind in spot.others if key in kind.model_fields), None)
+    if owner is not None and issubclass(owner, Requirement):
+        games = [game for game, kind in GAMES.items() if kind in spot.others and key in kind.model_fields]
+        if games:
+            return f"'{key}' in {parent} belongs to game: {' or '.join(games)}", f"remove '{key}'"
+        belongs = None
     if belongs is not None and len(belongs.model_fields) > 1:
         keys = " and ".join(belongs.model_fields)
         return what, f"{keys} make a set of their own; join several sets with any_of: [{{…}}, {{…}}]"
@@ -201,14 +210,15 @@ _EXPECTED: dict[str, Callable[[Context], str]] = {
 
 def _not_a_choice(context: Context, spot: Spot, given: object) -> tuple[str, str]:
     name, choices = name_of(spot.path), re.findall(r"'([^']+)'", str(context["expected"])) or [str(context["expected"])]
-    if spot.owner is Requirement and spot.path[-1] == "game":
+    if _says_the_game(spot):
+        choices = list(GAMES)
         if given in GAMES_TO_COME:
             return (
                 f"game '{given}': this version of Redoubt does not play it yet; it plays {', '.join(choices)}",
                 "remove this requirement",
             )
         what = did_you_mean(str(given), [*choices, *GAMES_TO_COME], "games") if isinstance(given, str) else ""
-        return f"unknown game {shown(given)}{what}", f"write '{choices[0]}', the game that this version plays"
+        return f"unknown game {shown(given)}{what}", f"write {' or '.join(choices)}, the games that this version plays"
     if not isinstance(given, str):
         return f"{name}: expected {' or '.join(choices)}, got {shown(given)}", _about(spot) or f"write {choices[0]}"
     meant = nearest(given, choices)

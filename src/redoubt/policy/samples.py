@@ -55,6 +55,18 @@ def fewest_examples(bound: float) -> int | None:
     return math.ceil(math.log(_TAIL) / math.log(bound)) if bound < 1 else None
 
 
+def others_to_convict(rate: float, strategies: int = 1) -> int:
+    """How many non-members it takes at least until a share of members found at that rate of false alarms can be shown.
+
+    With fewer, not even a threshold above all of them is known to keep the rate: a quarter of the 5 % that may go
+    wrong, shared among the strategies, goes to that.
+
+    >>> others_to_convict(0.001), others_to_convict(0.01)
+    (4380, 437)
+    """
+    return math.ceil(math.log(0.0125 / strategies) / math.log1p(-rate))
+
+
 def _first(most: int, holds: Callable[[int], bool]) -> int | None:
     """The least count in 0..most from which on `holds` is true; None if it is not true at `most`."""
     if not holds(most):

@@ -10,7 +10,7 @@ from redoubt.records import (
     ModelSource,
     Norm,
     Policy,
-    Requirement,
+    EvasionRequirement,
     Within,
     WithinAnyOf,
     WithinCorruptions,
@@ -157,7 +157,7 @@ def _unfit(strategy: StrategyName, needs: Access, part: Part) -> tuple[str, str]
     return None
 
 
-def playable(requirement: Requirement, policy: Policy) -> tuple[StrategyName, ...]:
+def playable(requirement: EvasionRequirement, policy: Policy) -> tuple[StrategyName, ...]:
     """The strategies that a requirement is played with, if nothing about the model itself stands against it."""
     adversary = policy.adversaries[requirement.adversary]
     follows = adversary.access is Access.GRADIENTS and gives_gradients(policy.model.source)

@@ -1,6 +1,7 @@
 """What crosses a wall between rooms: frozen records, and the errors.  Imports neither numpy nor torch."""
 
 from redoubt.records.canonical import canonical_json, digest
+from redoubt.records.data import DataSource
 from redoubt.records.decision import Action, Decision, Finding, LogEntry, Receipt, Standing
 from redoubt.records.errors import (
     DataError,
@@ -18,16 +19,24 @@ from redoubt.records.evidence import (
     CurvePoint,
     Digests,
     Distances,
+    Estimated,
+    EvasionEvidence,
     Evidence,
     ExampleResult,
+    ExposedRecord,
     FeatureMove,
+    Figure,
     Found,
     Interval,
     InvarianceCheck,
     Measured,
+    MembershipEvidence,
+    MembershipOutcome,
     OtherClass,
     Proofs,
     RequirementEvidence,
+    RocPoint,
+    ShadowModels,
     Sign,
     SignName,
     StrategyOutcome,
@@ -37,17 +46,17 @@ from redoubt.records.evidence import (
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
 from redoubt.records.harden import HardenRecipe, Recipe, StaticModel
 from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
+from redoubt.records.membership import MembershipRequirement, ShadowRecipe
 from redoubt.records.policy import (
+    GAMES,
     Access,
     Adversary,
-    Bound,
     Budget,
-    DataSource,
+    EvasionRequirement,
     InputFace,
     ModelSource,
     Norm,
     Policy,
-    Requirement,
     Within,
     WithinAnyOf,
     WithinCorruptions,
@@ -57,10 +66,13 @@ from redoubt.records.policy import (
     WithinTable,
     WithinTurn,
 )
+from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
 from redoubt.records.work import Work
 
 __all__ = [
+    "GAMES",
+    "MEASURES",
     "SIGNALS",
     "Access",
     "Action",
@@ -76,11 +88,16 @@ __all__ = [
     "Distances",
     "EndpointError",
     "EpochPoint",
+    "Estimated",
+    "EvasionEvidence",
+    "EvasionRequirement",
     "Evidence",
     "ExampleResult",
+    "ExposedRecord",
     "Fault",
     "FeatureMove",
     "Finding",
+    "Figure",
     "Found",
     "Guard",
     "HardenRecipe",
@@ -92,6 +109,9 @@ __all__ = [
     "Lockout",
     "LogEntry",
     "Measured",
+    "MembershipEvidence",
+    "MembershipOutcome",
+    "MembershipRequirement",
     "ModelError",
     "ModelSource",
     "Norm",
@@ -106,7 +126,10 @@ __all__ = [
     "RedoubtError",
     "Requirement",
     "RequirementEvidence",
+    "RocPoint",
     "Rule",
+    "ShadowModels",
+    "ShadowRecipe",
     "Sign",
     "SignName",
     "Standing",

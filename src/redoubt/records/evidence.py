@@ -2,13 +2,14 @@
 
 import bisect
 import enum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from redoubt.records.base import Record
 from redoubt.records.campaign import WorkFactor
-from redoubt.records.policy import Bound, BoundField, ordered
+from redoubt.records.policy import ordered
+from redoubt.records.requirement import Bound, BoundField
 from redoubt.records.work import Count, Work
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,6 +63,42 @@ class Measured(Record):
         """The share, 0..1."""
         return self.successes / self.trials
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval's ends."""
+        return self.interval.low, self.interval.high
+
+
+class Estimated(Record):
+    """A figure that is no count out of some, with a two-sided interval that `method` gives.
+
+    Attributes:
+        low, high: the interval's ends.
+        level: its confidence.
+    """
+
+    measure: str
+    value: float
+    low: float
+    high: float
+    level: Share = 0.95
+    method: str
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"{self.value} does not lie between {self.low} and {self.high}")
+        return self
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval's ends."""
+        return self.low, self.high
+
+
+Figure = Measured | Estimated
+"""What a requirement can be judged by."""
+
 
 class SignName(enum.StrEnum):
     """Signs that a failed attack says little about the model (Carlini et al. 2019; Pintor et al. 2022)."""
@@ -80,6 +117,8 @@ class SignName(enum.StrEnum):
     NOT_CONVERGED = "not-converged"
     DETECTOR_NOT_ATTACKED = "detector-not-attacked"
     PART_NOT_MENDED = "part-not-mended"
+    SPLIT_DIFFERS = "split-differs"
+    SHADOWS_DIFFER = "shadows-differ"
 
 
 class Sign(Record):
@@ -246,19 +285,32 @@ class InvarianceCheck(Record):
 
 
 class RequirementEvidence(Record):
-    """One requirement: verdict, reason, and all that it rests on."""
+    """One requirement of any game: verdict, reason, and what every game has.  Each game adds what it rests on."""
 
     id: str
     game: str
     adversary: str
-    within: str
     require: BoundField
     verdict: Verdict
     reason: str = Field(description="Plain sentences: why this verdict.")
+    measures: tuple[Figure, ...]
+    signs: tuple[Sign, ...]
+    work: Work
+
+    @property
+    def bound(self) -> Bound:
+        """The requirement's bound."""
+        return self.require
+
+
+class EvasionEvidence(RequirementEvidence):
+    """What an evasion requirement rests on."""
+
+    game: Literal["evasion"] = "evasion"
+    within: str
     measures: tuple[Measured, ...]
     outcomes: tuple[StrategyOutcome, ...]
     found: tuple[Found, ...] = Field(default=(), description="What adaptive strategies found, batch by batch.")
-    signs: tuple[Sign, ...]
     curve: tuple[CurvePoint, ...]
     unbounded: Measured | None = Field(
         default=None,
@@ -268,7 +320,6 @@ class RequirementEvidence(Record):
         default=None, description="Robust accuracy at every radius, for norm balls under gradients."
     )
     examples: tuple[ExampleResult, ...]
-    work: Work
     proofs: Proofs | None = Field(default=None, description="If the requirement asks for certified accuracy.")
     invariance: tuple[InvarianceCheck, ...] = Field(
         default=(), description="For each norm ball of the set, if the policy names training data."
@@ -277,10 +328,65 @@ class RequirementEvidence(Record):
         default=None, description="The attacker's work through the guard, if it was played through one."
     )
 
-    @property
-    def bound(self) -> Bound:
-        """The requirement's bound."""
-        return self.require
+
+class RocPoint(Record):
+    """At one threshold: others taken for members, and members found."""
+
+    alarms: Count
+    found: Count
+
+
+class MembershipOutcome(Record):
+    """What one strategy made of the records."""
+
+    strategy: str
+    parameters: dict[str, bool | int | float | str | None]
+    measures: tuple[Figure, ...] = Field(description="Of this strategy alone, at 95 % each; none if it broke.")
+    roc: tuple[RocPoint, ...] = Field(default=(), description="Its curve, thinned out, of growing alarms.")
+    work: Work = Field(default=Work(), description="What it asked of the target.")
+    broke: str | None = Field(default=None, description="Why the strategy could not be played to its end.")
+
+
+class ShadowModels(Record):
+    """The models that the adversary trained, and how like the target they are."""
+
+    source: str = Field(description="What was trained.")
+    models: Count
+    records: Count = Field(description="Records that each of them was trained on.")
+    inside: Share = Field(description="Share of them that it answers rightly: the mean over the models.")
+    outside: Share = Field(description="The same of the records that it was not trained on.")
+    target_inside: Share = Field(description="Share of the members that the target answers rightly.")
+    target_outside: Share = Field(description="The same of the others.")
+
+
+class ExposedRecord(Record):
+    """A member that the strongest strategy found easily."""
+
+    row: Count = Field(description="Row in the members as taken.")
+    label: Count
+    digest: str = Field(description="`sha256:<hex>` over its values, little-endian float32.")
+    ahead: Count = Field(description="Others that look at least as much like a member.")
+    tensor: str | None = Field(default=None, description="Key of the record in `examples.safetensors`, if shown.")
+
+
+class MembershipEvidence(RequirementEvidence):
+    """What a membership requirement rests on."""
+
+    game: Literal["membership"] = "membership"
+    source: str = Field(description="Where the members are from.")
+    digest: str = Field(description="Of members and others, `sha256:<hex>`.")
+    members: Annotated[int, Field(gt=0)]
+    others: Annotated[int, Field(gt=0)]
+    outcomes: tuple[MembershipOutcome, ...]
+    strongest: str | None = Field(default=None, description="The strategy that found most, by the required measure.")
+    shadows: ShadowModels | None = None
+    exposed: tuple[ExposedRecord, ...] = Field(default=(), description="The easiest to find first.")
+
+
+AnyEvidence = Annotated[
+    Annotated[EvasionEvidence, Tag("evasion")] | Annotated[MembershipEvidence, Tag("membership")],
+    Discriminator("game"),
+]
 
 
 class Digests(Record):
@@ -312,4 +418,4 @@ class Evidence(Record):
     classes: tuple[str, ...] = Field(description="Class names, or the indices as text.")
     input_shape: tuple[int, ...]
     input_range: Annotated[tuple[float, float], AfterValidator(ordered)]
-    requirements: tuple[RequirementEvidence, ...]
+    requirements: tuple[AnyEvidence, ...]

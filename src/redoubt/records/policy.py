@@ -4,8 +4,6 @@ Each record validates itself at birth; `policy/` adds the file position to what 
 """
 
 import enum
-import math
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -13,16 +11,17 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 
 from redoubt.records.base import Name, Record
+from redoubt.records.data import DataSourceField
 from redoubt.records.guard import Guard
 from redoubt.records.harden import HardenRecipe, Positive
+from redoubt.records.membership import MembershipRequirement
 from redoubt.records.quantities import Degrees, Part, Pixels
+from redoubt.records.requirement import BoundField, Requirement
 
 
 class Access(enum.IntEnum):
@@ -100,36 +99,14 @@ class ModelSource(Record):
         return self
 
 
-class DataSource(Record):
-    """A labelled data set, or a class-balanced part of it."""
-
-    source: str = Field(
-        description="`idx:<folder>/<train|test>`, `npz:<file>`, `csv:<file>`, `images:<folder>` or "
-        "`sklearn:<name>/<train|test>`."
-    )
-    take: Annotated[int, Field(gt=0)] | None = Field(
-        default=None, description="How many examples, as many of each class as possible. All of them when absent."
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="Which examples `take` draws.")
-
-
-def _data_source(value: object) -> object:
-    return {"source": value} if isinstance(value, str) else value
-
-
-DataSourceField = Annotated[
-    DataSource,
-    BeforeValidator(_data_source, json_schema_input_type=str | DataSource),
-]
-
-
 class DataSources(Record):
     """The data a requirement is judged on, and the data a model is hardened with."""
 
     test: DataSourceField = Field(description="What the requirements are judged on.")
     train: DataSourceField | None = Field(
         default=None,
-        description="What `redoubt harden` trains on. `assess` looks there for inputs of another class in norm balls.",
+        description="What the model was trained on, and what `redoubt harden` trains on. `assess` looks there for inputs "
+        "of another class in norm balls, and `game: membership` takes its members from there.",
     )
 
 
@@ -405,57 +382,6 @@ Within = Annotated[
 
 # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────────
 
-Measure = Literal["robust_accuracy", "clean_accuracy", "attack_success", "certified_accuracy"]
-_BOUND = re.compile(r"\s*([a-z_0-9.]+)\s*(>=|<=)\s*([0-9.eE+-]+)\s*(%?)\s*")
-_SENSE: dict[str, str] = {
-    "robust_accuracy": ">=",
-    "clean_accuracy": ">=",
-    "attack_success": "<=",
-    "certified_accuracy": ">=",
-}
-
-
-class Bound(Record):
-    """A bound on one measure: `robust_accuracy >= 0.85`."""
-
-    measure: Measure
-    sense: Literal[">=", "<="]
-    value: Annotated[float, Field(ge=0, le=1)]
-
-    @classmethod
-    def parse(cls, text: object) -> object:
-        """Read `<measure> >= <value>`; percentages are written `85 %`."""
-        if not isinstance(text, str):
-            return text
-        match = _BOUND.fullmatch(text)
-        if match is None:
-            raise ValueError(f"expected '<measure> >= <number>', for example 'robust_accuracy >= 0.85', got '{text}'")
-        measure, sense, number, percent = match.groups()
-        if measure not in _SENSE:
-            raise ValueError(f"unknown measure '{measure}'; expected one of {', '.join(_SENSE)}")
-        if sense != _SENSE[measure]:
-            raise ValueError(
-                f"'{measure}' is bounded from the other side: write '{measure} {_SENSE[measure]} {number}'"
-            )
-        try:
-            value = float(number) / (100 if percent else 1)
-        except ValueError:
-            raise ValueError(f"'{number}' is not a number") from None
-        if not 0 <= value <= 1 or not math.isfinite(value):
-            raise ValueError(f"a share lies between 0 and 1 (or 0 % and 100 %), got '{number}{percent}'")
-        return {"measure": measure, "sense": sense, "value": value}
-
-    def __str__(self) -> str:
-        return f"{self.measure} {self.sense} {self.value!r}"
-
-
-BoundField = Annotated[
-    Bound,
-    BeforeValidator(Bound.parse),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "pattern": r"^(robust|clean|certified)_accuracy >= .+$|^attack_success <= .+$"}),
-]
-
 StrategyName = Literal[
     "random",
     "grid",
@@ -483,12 +409,12 @@ StrategyName = Literal[
 ]
 
 
-class Requirement(Record):
-    """One game against one adversary, and a bound on one measure of it."""
+class EvasionRequirement(Requirement):
+    """Inputs are moved within a set, to be answered wrongly."""
 
-    id: Name = Field(description="A name for the requirement, of which there is only one in the policy.")
+    measures = ("robust_accuracy", "clean_accuracy", "attack_success", "certified_accuracy")
+
     game: Literal["evasion"] = Field(description="The security game that is played.")
-    adversary: Name = Field(description="One of the names under `adversaries`.")
     within: Within = Field(description="The set in which the adversary may move each input.")
     require: BoundField = Field(
         description="The bound that must hold: `robust_accuracy >= 0.85`, `clean_accuracy >= 97 %`, "
@@ -510,6 +436,22 @@ class Requirement(Record):
         return self
 
 
+GAMES: dict[str, type[Requirement]] = {"evasion": EvasionRequirement, "membership": MembershipRequirement}
+"""The games that are played, by name, and what a requirement of each says."""
+
+
+def _game_of(value: object) -> str:
+    """Which game a mapping names; evasion where it names none that is played, so that messages speak of one game."""
+    game = value.get("game") if isinstance(value, dict) else getattr(value, "game", None)
+    return game if isinstance(game, str) and game in GAMES else "evasion"
+
+
+AnyRequirement = Annotated[
+    Annotated[EvasionRequirement, Tag("evasion")] | Annotated[MembershipRequirement, Tag("membership")],
+    Discriminator(_game_of),
+]
+
+
 class Policy(Record):
     """What a system must withstand, and how that is judged."""
 
@@ -523,6 +465,6 @@ class Policy(Record):
     adversaries: Annotated[dict[Name, Adversary], Field(min_length=1)] = Field(
         description="Whom the model must withstand, by name."
     )
-    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1)] = Field(description="What must hold.")
+    requirements: Annotated[tuple[AnyRequirement, ...], Field(min_length=1)] = Field(description="What must hold.")
     harden: HardenRecipe | None = Field(default=None, description="How `redoubt harden` makes a stronger model.")
     guard: Guard | None = Field(default=None, description="What `redoubt guard` enforces at run time.")

@@ -215,7 +215,9 @@ def test_the_table_of_strategies_agrees_with_the_strategies_themselves():
             for name, attack in attacks.items():
                 fits = adversary.access >= attack.needs and any(attack.refuses(m) is None for m in members)
                 assert (refusal(name, adversary, within, model) is None) == fits, (name, adversary, within)
-            required = EvasionRequirement(id="r", game="evasion", adversary="a", within=within, require="robust_accuracy >= 0")
+            required = EvasionRequirement(
+                id="r", game="evasion", adversary="a", within=within, require="robust_accuracy >= 0"
+            )
             policy = parsed(SOUND).policy.model_copy(update={"adversaries": {"a": adversary}})
             bouts = choose(build_set(within, face), adversary.access, None)
             assert set(playable(required, policy)) == {bout.attack.name for bout in bouts}, (adversary, within)

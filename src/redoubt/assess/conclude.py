@@ -18,11 +18,11 @@ from redoubt.perturb import NormBall, PerturbationSet, Table
 from redoubt.records import (
     CurvePoint,
     Distances,
+    EvasionEvidence,
+    EvasionRequirement,
     ExampleResult,
     FeatureMove,
     Measured,
-    EvasionRequirement,
-    EvasionEvidence,
     StrategyOutcome,
     Work,
 )

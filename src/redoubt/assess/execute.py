@@ -1,14 +1,12 @@
 """Run the chains of all plans to their ends, keeping each result as it comes."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from redoubt.assess.chains import Chain, Done
 from redoubt.assess.executors import Executor
-from redoubt.assess.plan import Plan
+from redoubt.assess.job import Job, Played
 from redoubt.assess.store import TaskStore
 from redoubt.assess.system import System
-from redoubt.assess.task import Result, Task
 
 
 class Progress(Protocol):
@@ -43,17 +41,20 @@ class Stopwatch:
         mine[strategy] = round(mine.get(strategy, 0.0) + seconds, 3)
 
 
+_Chain: TypeAlias = Generator[Any, Any, None]
+
+
 class _Waiter(NamedTuple):
     """A chain that waits for a task; two requirements, or a game and its curve, may wait for the same one."""
 
-    plan: Plan
-    chain: Chain
+    plan: Played
+    chain: _Chain
     most: int
-    task: Task
+    task: Job
 
 
 def execute(
-    plans: Sequence[Plan],
+    plans: Sequence[Played],
     system: System,
     store: TaskStore,
     start: Callable[[], Executor],
@@ -62,9 +63,9 @@ def execute(
 ) -> None:
     """Run all chains to their ends.  The executor is started only if some task is not in the store yet."""
     waiting: dict[str, list[_Waiter]] = {}  # by task key: who goes on when its result comes
-    to_do: list[Task] = []
+    to_do: list[Job] = []
 
-    def advance(plan: Plan, chain: Chain, most: int, result: Result | None) -> None:
+    def advance(plan: Played, chain: _Chain, most: int, result: object) -> None:
         """Take the chain as far as kept results go, then leave it waiting for a task; `most` tasks are left in it."""
         while True:
             try:
@@ -72,7 +73,7 @@ def execute(
             except StopIteration:
                 progress.finished(plan.requirement.id, most, True)
                 return
-            progress.playing(plan.requirement.id, task.attack.name, len(task.rows))
+            progress.playing(plan.requirement.id, task.name, task.standing)
             key = task.key(system.run)
             content = None if key in waiting else store.get(key)
             if content is None:
@@ -83,12 +84,11 @@ def execute(
             result = take(plan, task, key, content, reused=True)
             most -= 1
 
-    def take(plan: Plan, task: Task, key: str, content: bytes, *, reused: bool) -> Result:
-        done = Done(task, Result.from_bytes(content))
-        clock.add(plan.requirement.id, task.attack.name if task.purpose == "game" else "curve", store.seconds(key))
-        {"game": plan.rounds, "curve": plan.curve, "nearest": plan.nearest}[task.purpose].append(done)
+    def take(plan: Played, task: Job, key: str, content: bytes, *, reused: bool) -> object:
+        taken = plan.take(task, content)
+        clock.add(plan.requirement.id, task.clocked, store.seconds(key))
         progress.finished(plan.requirement.id, 1, reused)
-        return done.result
+        return taken
 
     for plan in plans:
         for chain, most in plan.chains:

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+from redoubt.assess.job import Job
 from redoubt.assess.system import System, open_system
-from redoubt.assess.task import Task, run_task
 from redoubt.records import Fault, ModelError, Policy, PolicyError
 
 
 class Finished(NamedTuple):
     """A task, its result as bytes, and how long it took in seconds."""
 
-    task: Task
+    task: Job
     content: bytes
     seconds: float
 
@@ -29,7 +29,7 @@ class Finished(NamedTuple):
 class Executor(Protocol):
     """Takes tasks, and gives back results as they finish, in any order."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Job) -> None:
         """Accept a task."""
 
     def finished(self) -> Finished:
@@ -63,9 +63,9 @@ class Recipe:
         return system
 
 
-def _timed(system: System, task: Task) -> tuple[bytes, float]:
+def _timed(system: System, task: Job) -> tuple[bytes, float]:
     begin = time.perf_counter()
-    content = run_task(system, task).to_bytes()
+    content = task.perform(system)
     return content, time.perf_counter() - begin
 
 
@@ -74,9 +74,9 @@ class InProcess:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._waiting: deque[Task] = deque()
+        self._waiting: deque[Job] = deque()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Job) -> None:
         self._waiting.append(task)
 
     def finished(self) -> Finished:
@@ -106,7 +106,7 @@ def _system_here() -> System:
     return _recipe.open()
 
 
-def _run_here(task: Task) -> tuple[bytes, float]:
+def _run_here(task: Job) -> tuple[bytes, float]:
     return _timed(_system_here(), task)
 
 
@@ -117,9 +117,9 @@ class Processes:
         self._pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=_work_on, initargs=(recipe,)
         )
-        self._running: dict[Future[tuple[bytes, float]], Task] = {}
+        self._running: dict[Future[tuple[bytes, float]], Job] = {}
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Job) -> None:
         with _worker_died():
             self._running[self._pool.submit(_run_here, task)] = task
 
@@ -162,10 +162,10 @@ class OnRay:
         # An actor that finds no processor never starts, and would wait for ever with its task.
         workers = max(1, min(workers, int(ray.cluster_resources().get("CPU", 1))))
         self._idle: deque[Any] = deque(actor.remote(recipe) for _ in range(workers))
-        self._waiting: deque[Task] = deque()
-        self._running: dict[Any, tuple[Task, Any]] = {}
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Any, tuple[Job, Any]] = {}
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Job) -> None:
         self._waiting.append(task)
         self._dispatch()
 
@@ -199,7 +199,7 @@ class _RayWorker:
     def __init__(self, recipe: Recipe) -> None:
         _work_on(recipe)
 
-    def run(self, task: Task) -> tuple[bytes, float]:
+    def run(self, task: Job) -> tuple[bytes, float]:
         return _run_here(task)
 
 

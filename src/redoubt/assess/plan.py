@@ -2,33 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
-from redoubt.assess.chains import Chain, Done, play_bouts, split
+from redoubt.assess.chains import Done, play_bouts, split
 from redoubt.assess.doubts import Doubts, doubts_of
+from redoubt.assess.job import ChainOf
 from redoubt.assess.suite import Bout, choose, nearest_for, probes_for
 from redoubt.assess.system import System
-from redoubt.assess.task import Purpose
+from redoubt.assess.task import Purpose, Result, Task
 from redoubt.attacks.evasion import Adaptive, EvasionAttack
 from redoubt.perturb import NormBall, PerturbationSet, build_set
 from redoubt.policy import PolicyFile
-from redoubt.records import Access, PolicyError, Requirement
+from redoubt.records import Access, EvasionRequirement, PolicyError
 
 CURVE_SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 CURVE_EXAMPLES = 200
-
-
-ChainOf: TypeAlias = tuple[Chain, int]  # and the most tasks it may take
 
 
 @dataclass
 class Plan:
     """One requirement: what is to be played, and what came of it so far."""
 
-    requirement: Requirement
+    requirement: EvasionRequirement
     within: PerturbationSet
     bouts: tuple[Bout, ...]
     right: tuple[int, ...]
@@ -41,9 +38,15 @@ class Plan:
     curve: list[Done] = field(default_factory=list)
     nearest: list[Done] = field(default_factory=list)
 
+    def take(self, job: Task, content: bytes) -> Result:
+        """Keep the result of a task where it belongs."""
+        done = Done(job, Result.from_bytes(content))
+        {"game": self.rounds, "curve": self.curve, "nearest": self.nearest}[job.purpose].append(done)
+        return done.result
+
 
 def make_plan(
-    requirement: Requirement, system: System, clean: Tensor, suite: Sequence[EvasionAttack], file: PolicyFile
+    requirement: EvasionRequirement, system: System, clean: Tensor, suite: Sequence[EvasionAttack], file: PolicyFile
 ) -> Plan:
     """Plan a requirement.
 

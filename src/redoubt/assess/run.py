@@ -16,17 +16,17 @@ import datetime
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
 from torch import Tensor
 
 from redoubt import __version__
-from redoubt.assess.conclude import Concluded, Curve, conclude_requirement
+from redoubt.assess.conclude import Curve, conclude_requirement
 from redoubt.assess.execute import Progress, Silent, Stopwatch, execute
 from redoubt.assess.executors import executor_for
 from redoubt.assess.invariance import Found, check_invariance, training_data
+from redoubt.assess.membership import MembershipPlan, conclude_plan, plan_membership
 from redoubt.assess.plan import Plan, make_plan
 from redoubt.assess.proofs import Proven, prove_requirement
 from redoubt.assess.store import TaskStore
@@ -35,7 +35,7 @@ from redoubt.assess.system import System, answers, open_system, versions
 from redoubt.assess.through import Through, measure_work
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.policy import PolicyFile
-from redoubt.records import Evidence, PolicyError, RequirementEvidence, canonical_json
+from redoubt.records import Evidence, MembershipRequirement, PolicyError, RequirementEvidence, canonical_json
 from redoubt.records.campaign import WorkFactor
 from redoubt.records.canonical import Json
 from redoubt.storage import write_atomically
@@ -80,7 +80,12 @@ def assess(
     clean = answers(system, file.place)
     train = training_data(file, system)
 
-    plans = [make_plan(requirement, system, clean, suite, file) for requirement in file.policy.requirements]
+    plans: list[Plan | MembershipPlan] = [
+        plan_membership(requirement, system, file)
+        if isinstance(requirement, MembershipRequirement)
+        else make_plan(requirement, system, clean, suite, file)
+        for requirement in file.policy.requirements
+    ]
     for plan in plans:
         progress.planned(plan.requirement.id, sum(most for _, most in plan.chains))
 
@@ -90,18 +95,23 @@ def assess(
     clock = Stopwatch()
     execute(plans, system, store, start, progress, clock)
 
-    work = [measure_work(plan, system, through, suite, progress) if through else None for plan in plans]
+    moving = [plan for plan in plans if isinstance(plan, Plan)]
+    work = [measure_work(plan, system, through, suite, progress) if through else None for plan in moving]
 
-    looked = [check_invariance(plan, system, train) for plan in plans]
+    looked = [check_invariance(plan, system, train) for plan in moving]
 
-    proven = [prove_requirement(plan, system, store) for plan in plans]
+    proven = [prove_requirement(plan, system, store) for plan in moving]
 
+    beside = {id(plan): rest for plan, *rest in zip(moving, work, looked, proven, strict=True)}
     concluded = [
-        _conclude(plan, system, clean, factor, found, proof)
-        for plan, factor, found, proof in zip(plans, work, looked, proven, strict=True)
+        conclude_plan(plan, system)
+        if isinstance(plan, MembershipPlan)
+        else _conclude(plan, system, clean, *beside[id(plan)])
+        for plan in plans
     ]
-    evidence = _evidence(system, [item.evidence for item in concluded])
-    write_atomically(folder / "examples.safetensors", _pictures(concluded, system, [tensors for _, tensors in looked]))
+    evidence = _evidence(system, [found for found, _ in concluded])
+    tensors = {key: tensor for _, some in concluded for key, tensor in some.items()}
+    write_atomically(folder / "examples.safetensors", safetensors.torch.save(tensors))
     timings: Json = {"machine": _machine(), "started": started, "seconds": clock.seconds}
     write_atomically(folder / "timings.json", canonical_json(timings))
     write_atomically(folder / "evidence.json", canonical_json(evidence))
@@ -113,15 +123,19 @@ def assess(
 
 def _conclude(
     plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found, proven: Proven | None
-) -> Concluded:
+) -> tuple[RequirementEvidence, dict[str, Tensor]]:
+    """Evidence on an evasion requirement, and the inputs that go with it."""
     order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
     rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
     curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), tuple(plan.nearest), plan.everything)
     concluded = conclude_requirement(
         plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts, proven
     )
-    added = {"guarded": work, "invariance": looked[0]}
-    return replace(concluded, evidence=concluded.evidence.model_copy(update=added))
+    tensors = dict(looked[1])
+    for key, perturbed in concluded.pictures.items():
+        tensors[f"{key}/perturbed"] = perturbed.clone()
+        tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].clone()
+    return concluded.evidence.model_copy(update={"guarded": work, "invariance": looked[0]}), tensors
 
 
 def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Evidence:
@@ -139,16 +153,6 @@ def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Ev
         input_range=(face.low, face.high),
         requirements=tuple(requirements),
     )
-
-
-def _pictures(concluded: Sequence[Concluded], system: System, others: Sequence[dict[str, Tensor]]) -> bytes:
-    tensors: dict[str, Tensor] = {key: tensor for some in others for key, tensor in some.items()}
-    for item in concluded:
-        for key, perturbed in item.pictures.items():
-            tensors[f"{key}/perturbed"] = perturbed.clone()
-            tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].clone()
-    content: bytes = safetensors.torch.save(tensors)
-    return content
 
 
 def _machine() -> str:

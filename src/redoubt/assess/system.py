@@ -33,6 +33,7 @@ class System:
         data: the test data as taken.
         device: where the tensors go.
         digests: of policy, model, data and code.
+        base: the policy's folder.
     """
 
     policy: Policy
@@ -40,6 +41,7 @@ class System:
     data: Dataset
     device: str
     digests: Digests
+    base: Path = Path()
 
     @property
     def run(self) -> str:
@@ -62,7 +64,7 @@ def open_system(policy: Policy, base: Path, locate: Locate, device: str = "cpu")
     model = load_model(policy.model, base, lambda *keys: locate("model", *keys), device)
     data = load_data(policy.data.test, model.face, base, lambda *keys: locate("data", "test", *keys))
     digests = Digests(policy=digest(policy), model=model.digest(), data=data.digest, code=code_digest())
-    return System(policy, model, data, device, digests)
+    return System(policy, model, data, device, digests, base)
 
 
 def answers(system: System, locate: Locate) -> Tensor:

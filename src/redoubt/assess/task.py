@@ -62,6 +62,25 @@ class Task:
         }
         return digest(claim).removeprefix("sha256:")
 
+    @property
+    def name(self) -> str:
+        """The strategy's."""
+        return self.attack.name
+
+    @property
+    def clocked(self) -> str:
+        """The strategy's name in the game, and one word for all that is played beside it."""
+        return self.attack.name if self.purpose == "game" else "curve"
+
+    @property
+    def standing(self) -> int:
+        """Examples that it is played against."""
+        return len(self.rows)
+
+    def perform(self, system: System) -> bytes:
+        """Play it."""
+        return run_task(system, self).to_bytes()
+
     def generator(self) -> torch.Generator:
         """The task's own randomness, derived from the policy's seed and what the task is."""
         return self._generator()

@@ -161,7 +161,9 @@ def strongest(told: Sequence[Told]) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def conclude_membership(bound: Bound, measures: Sequence[Figure], signs: Sequence[Sign], others: int) -> tuple[Verdict, str]:
+def conclude_membership(
+    bound: Bound, measures: Sequence[Figure], signs: Sequence[Sign], others: int
+) -> tuple[Verdict, str]:
     """The verdict on one requirement, and why, in plain sentences.
 
     VIOLATED if the whole interval is above the bound, unless members and others can be told apart without the model:
@@ -177,7 +179,10 @@ def conclude_membership(bound: Bound, measures: Sequence[Figure], signs: Sequenc
     told = " ".join(sign.explanation for sign in signs)
     if low > bound.value:
         if any(sign.name is SignName.SPLIT_DIFFERS for sign in signs):
-            return Verdict.UNDECIDED, f"{figure}, which breaks the bound {limit}, but not the model need be to blame: {told}"
+            return (
+                Verdict.UNDECIDED,
+                f"{figure}, which breaks the bound {limit}, but not the model need be to blame: {told}",
+            )
         return Verdict.VIOLATED, f"{figure}; the policy requires {limit}."
     if high > bound.value:
         return Verdict.UNDECIDED, (

@@ -27,7 +27,17 @@ from redoubt.harden.watch import Watched, watch
 from redoubt.models import TorchModel, load_model
 from redoubt.perturb import PerturbationSet, Union, build_set
 from redoubt.policy import PolicyFile
-from redoubt.records import HardenRecipe, ModelError, ModelSource, PolicyError, Price, Recipe, RedoubtError, digest
+from redoubt.records import (
+    EvasionRequirement,
+    HardenRecipe,
+    ModelError,
+    ModelSource,
+    PolicyError,
+    Price,
+    Recipe,
+    RedoubtError,
+    digest,
+)
 from redoubt.storage import write_atomically
 
 EVIDENCE = "hardened.json"
@@ -185,7 +195,7 @@ def hold_out(data: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 
 def _set(file: PolicyFile, own: HardenRecipe, model: TorchModel) -> PerturbationSet:
     """The set of the requirement, or the union of the sets of several."""
-    by_id = {requirement.id: requirement for requirement in file.policy.requirements}
+    by_id = {each.id: each for each in file.policy.requirements if isinstance(each, EvasionRequirement)}
     sets = [build_set(by_id[name].within, model.face) for name in own.against]
     parts = tuple(part for each in sets for part in each.members)
     return sets[0] if len(sets) == 1 else Union(parts)

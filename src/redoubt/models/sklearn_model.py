@@ -49,6 +49,11 @@ class SklearnModel(Model):
                 remedy="write 'outputs: logits'" if hasattr(estimator, "decision_function") else "train another kind",
             )
 
+    @property
+    def estimator(self) -> Any:
+        """The fitted estimator, for who makes more of its kind."""
+        return self._estimator
+
     def scores_inside(self, inside: Tensor) -> Tensor:
         """Decision function `[B, K]` or `[B]`, or probabilities `[B, K]`, of normalised inputs; columns not ordered."""
         ask = self._estimator.decision_function if self.by_decision else self._estimator.predict_proba
@@ -94,6 +99,11 @@ class DifferentiableSklearnModel(Differentiable):
         self._asked, self._adapter = asked, adapter.moved(device)
         self._twin = twin.to(device).eval().requires_grad_(False)
         self._columns = torch.tensor(asked.columns, device=device)
+
+    @property
+    def estimator(self) -> Any:
+        """The fitted estimator, for who makes more of its kind."""
+        return self._asked.estimator
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, K]` of `[B, *face.shape]`, differentiable in `x`."""

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Iterator
 
-from redoubt.policy.document import Key
 from redoubt.policy.crosscheck_membership import check_membership
+from redoubt.policy.document import Key
 from redoubt.policy.guard_check import check_guard
 from redoubt.policy.problems import Wrong, did_you_mean, nearest
 from redoubt.policy.sources import check_scheme, check_weights
 from redoubt.policy.strategies import refusal
 from redoubt.records import (
     Adversary,
+    EvasionRequirement,
     InputFace,
     MembershipRequirement,
     ModelSource,
@@ -18,7 +19,6 @@ from redoubt.records import (
     Place,
     Policy,
     PolicyError,
-    EvasionRequirement,
     Within,
     WithinAnyOf,
     WithinCorruptions,

@@ -39,7 +39,5 @@ def playable_membership(requirement: MembershipRequirement, policy: Policy) -> t
     adversary = policy.adversaries[requirement.adversary]
     named = requirement.strategies or MEMBERSHIP
     return tuple(
-        name
-        for name in MEMBERSHIP
-        if name in named and not membership_refusal(name, requirement, adversary, policy)
+        name for name in MEMBERSHIP if name in named and not membership_refusal(name, requirement, adversary, policy)
     )

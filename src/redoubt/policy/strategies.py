@@ -7,10 +7,10 @@ from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.records import (
     Access,
     Adversary,
+    EvasionRequirement,
     ModelSource,
     Norm,
     Policy,
-    EvasionRequirement,
     Within,
     WithinAnyOf,
     WithinCorruptions,

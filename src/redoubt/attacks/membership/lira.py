@@ -105,4 +105,3 @@ class OfflineLiRA(MembershipAttack):
     def scores(self, view: View) -> Tensor:
         own = shadows(view, 2)
         return lira_offline(confidences(view)[:, 0], own.confidence, own.inside, enough=self.enough)
-

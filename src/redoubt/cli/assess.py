@@ -11,7 +11,7 @@ from redoubt.cli.app import app, out
 from redoubt.cli.progress import Bars
 from redoubt.cli.through import read_through
 from redoubt.policy import PolicyFile, read_policy
-from redoubt.records import Evidence, Verdict
+from redoubt.records import EvasionEvidence, Evidence, Verdict
 
 if TYPE_CHECKING:
     from redoubt.assess.through import Through
@@ -56,7 +56,7 @@ def assess_and_report(
             f"{requirement.id} {requirement.verdict}: {one_line(requirement.reason)}", markup=False, soft_wrap=True
         )
     for requirement in evidence.requirements:
-        if requirement.guarded is not None:
+        if isinstance(requirement, EvasionEvidence) and requirement.guarded is not None:
             out.print(f"{requirement.id}: {work_factor(requirement.guarded)}", markup=False, soft_wrap=True)
     out.print()
     for kind, path in written.items():

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections import Counter
 
-from redoubt.records import CurvePoint, Distances, Measured, RequirementEvidence
+from redoubt.records import CurvePoint, Distances, EvasionEvidence, Measured, RequirementEvidence
 from redoubt.records.campaign import WorkFactor
 from redoubt.report.svg import Axis, Board
 from redoubt.report.words import (
@@ -36,7 +36,7 @@ def bar(requirement: RequirementEvidence, ident: str) -> str:
     board.rect(kept[0], 12, kept[1] - kept[0], 6, "kept", 3)
     board.line(edge, 5, edge, 25, "bound")
     if measured:
-        low, high = x(measured.interval.low), x(measured.interval.high)
+        low, high = (x(end) for end in measured.ends)
         kind = requirement.verdict.value
         board.line(low, 15, high, 15, f"whisker {kind}")
         for end in (low, high):
@@ -45,7 +45,7 @@ def bar(requirement: RequirementEvidence, ident: str) -> str:
     return str(board)
 
 
-def radius_chart(requirement: RequirementEvidence, ident: str) -> str | None:
+def radius_chart(requirement: EvasionEvidence, ident: str) -> str | None:
     """Robust accuracy against radius; None if no curve was measured."""
     if not requirement.curve:
         return None
@@ -94,7 +94,7 @@ def _steps(distances: Distances, low: float, high: float) -> list[tuple[float, f
     return [*corners, (high, share)]
 
 
-def work_chart(requirement: RequirementEvidence, ident: str) -> str | None:
+def work_chart(requirement: EvasionEvidence, ident: str) -> str | None:
     """Robust accuracy against passes billed per example; None if nothing was billed."""
     examples = requirement.examples
     right = sum(example.clean == example.label for example in examples)
@@ -156,6 +156,11 @@ def guard_chart(work: WorkFactor, ident: str) -> str | None:
 
 
 # ── what the charts share ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def edges() -> tuple[float, float, float, float]:
+    """Where charts are drawn: left, right, top and floor."""
+    return _LEFT, _WIDTH - _RIGHT, _TOP, _FLOOR
 
 
 def frame(ident: str, title: str, description: str) -> Board:

@@ -7,9 +7,9 @@ from typing import TypeAlias
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from redoubt.records import Evidence, Measured, RequirementEvidence, Verdict
+from redoubt.records import EvasionEvidence, Evidence, Figure, Measured, RequirementEvidence, Verdict
 from redoubt.records.canonical import Json
-from redoubt.report.words import judged, measure_name, measure_of, one_line
+from redoubt.report.words import judged, measure_name, measure_of, one_line, where
 
 Object: TypeAlias = dict[str, Json]
 
@@ -24,7 +24,7 @@ def render_model_index(evidence: Evidence) -> bytes:
     image = len(evidence.input_shape) == 3 and evidence.input_shape[0] in (1, 3, 4)
     data = one_line(evidence.data)
     metrics: list[Json] = []
-    clean = {m for r in evidence.requirements if (m := measure_of(r, "clean_accuracy")) is not None}
+    clean = {m for r in evidence.requirements if isinstance(m := measure_of(r, "clean_accuracy"), Measured)}
     metrics += [
         {"type": "accuracy", "name": "Clean accuracy", "value": round(m.value, 6), "args": _figures(m)}
         for m in sorted(clean, key=lambda m: (m.trials, m.successes))
@@ -67,7 +67,7 @@ def _metric(requirement: RequirementEvidence) -> Json:
     doubt = " (undecided)" if requirement.verdict is Verdict.UNDECIDED else ""
     return {
         "type": bound.measure,
-        "name": f"{name} within {one_line(requirement.within)}{doubt}",
+        "name": f"{name} {'within' if isinstance(requirement, EvasionEvidence) else 'among'} {where(requirement)}{doubt}",
         "value": round(measured.value, 6),
         "args": {
             "requirement": one_line(requirement.id),
@@ -78,7 +78,10 @@ def _metric(requirement: RequirementEvidence) -> Json:
     }
 
 
-def _figures(measured: Measured) -> Object:
+def _figures(measured: Figure) -> Object:
+    if not isinstance(measured, Measured):
+        ends = [round(end, 6) for end in measured.ends]
+        return {"interval": ends, "level": measured.level, "method": measured.method}
     interval = measured.interval
     return {
         "successes": measured.successes,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from redoubt.records import FeatureMove, RequirementEvidence, Verdict
+from redoubt.records import EvasionEvidence, Fault, FeatureMove, MembershipEvidence, RequirementEvidence, Verdict
 from redoubt.report import charts, words
+from redoubt.report.members import MembersSection, members_section
 from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, picture, triptych
 from redoubt.report.read import Folder, Neighbours, Pair
 from redoubt.report.search import Search, search_section
@@ -43,10 +44,11 @@ class _Section:
     """One requirement, ready to print."""
 
     anchor: str
-    evidence: RequirementEvidence
+    evidence: EvasionEvidence
     demand: str
     reason: str
     measured: str
+    where: str
     bar: str
     radius: str | None
     work: str | None
@@ -63,6 +65,7 @@ class _Section:
     invariance: list[str]
     proofs: str
     others: list[_Other]
+    template: str = "evasion.html.j2"
 
 
 def render_page(folder: Folder, command: str) -> str:
@@ -104,7 +107,16 @@ def render_page(folder: Folder, command: str) -> str:
     )
 
 
-def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _Section:
+def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _Section | MembersSection:
+    """One requirement, as its game has it."""
+    if isinstance(requirement, MembershipEvidence):
+        return members_section(folder, requirement, anchor)
+    if isinstance(requirement, EvasionEvidence):
+        return _moved_section(folder, requirement, anchor)
+    raise Fault(f"the report knows no game '{requirement.game}'", remedy="please report this")
+
+
+def _moved_section(folder: Folder, requirement: EvasionEvidence, anchor: str) -> _Section:
     evidence = folder.evidence
     low, high = evidence.input_range
     pairs = folder.pairs[requirement.id]
@@ -117,6 +129,7 @@ def _section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> _
         demand=words.demand(requirement),
         reason=words.reason(requirement),
         measured=words.measured_words(measured) if measured else "not measured",
+        where=words.where(requirement),
         bar=charts.bar(requirement, f"{anchor}-bar"),
         radius=charts.radius_chart(requirement, f"{anchor}-radius"),
         work=charts.work_chart(requirement, f"{anchor}-work"),
@@ -149,7 +162,7 @@ def _other(folder: Folder, pair: Neighbours, low: float, high: float) -> _Other:
     )
 
 
-def _seconds(times: dict[str, float], requirement: RequirementEvidence) -> list[str]:
+def _seconds(times: dict[str, float], requirement: EvasionEvidence) -> list[str]:
     """One entry per outcome.  A strategy played in several sets was timed once: its time stands in the first row."""
     seen: set[str] = set()
     entries = []

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from redoubt.records import Evidence, ExampleResult, Hardening, OtherClass, Place, StorageError
+from redoubt.records import (
+    EvasionEvidence,
+    Evidence,
+    ExampleResult,
+    Hardening,
+    MembershipEvidence,
+    OtherClass,
+    Place,
+    StorageError,
+)
 from redoubt.records.base import Record
 
 EVIDENCE, EXAMPLES, POLICY, TIMINGS = "evidence.json", "examples.safetensors", "policy.yaml", "timings.json"
@@ -83,6 +92,7 @@ class Folder:
     timings: Timings | None
     pairs: dict[str, tuple[Pair, ...]]
     others: dict[str, tuple[Neighbours, ...]]
+    exposed: dict[str, Floats] = field(default_factory=dict)  # records that were recognised, by their key
 
 
 def read_folder(path: Path, shown: int = 8) -> Folder:
@@ -96,27 +106,32 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
         StorageError: a file is missing, too large, or not what it should be; the message names it.
     """
     evidence = read_evidence(path)
-    chosen = {r.id: _varied(r.examples, shown) for r in evidence.requirements}
-    checks = [(r.id, check.within, one) for r in evidence.requirements for check in r.invariance for one in check.shown]
+    moved = [r for r in evidence.requirements if isinstance(r, EvasionEvidence)]
+    chosen = {r.id: _varied(r.examples, shown) for r in moved}
+    checks = [(r.id, check.within, one) for r in moved for check in r.invariance for one in check.shown]
+    members = [r for r in evidence.requirements if isinstance(r, MembershipEvidence)]
+    named = [one.tensor for r in members for one in r.exposed if one.tensor is not None]
     keys = [e.tensor or "" for examples in chosen.values() for e in examples] + [one.tensor for _, _, one in checks]
     small = math.prod(evidence.input_shape) <= _MAX_COORDINATES
     drawn = _tensors(path / EXAMPLES, evidence, keys) if keys and small else {}
+    exposed = _tensors(path / EXAMPLES, evidence, named, ("clean",)) if named and small else {}
     return Folder(
         evidence=evidence,
         policy=_text(path / POLICY),
         timings=_record(path / TIMINGS, Timings) if (path / TIMINGS).exists() else None,
         pairs={
-            name: tuple(Pair(e, *drawn[e.tensor]) for e in examples if e.tensor in drawn)
+            name: tuple(Pair(e, drawn[e.tensor][0], drawn[e.tensor][1]) for e in examples if e.tensor in drawn)
             for name, examples in chosen.items()
         },
         others={
             name: tuple(
-                Neighbours(one, within, *drawn[one.tensor])
+                Neighbours(one, within, drawn[one.tensor][0], drawn[one.tensor][1])
                 for owner, within, one in checks
                 if owner == name and one.tensor in drawn
             )
             for name in chosen
         },
+        exposed={key: tensors[0] for key, tensors in exposed.items()},
     )
 
 
@@ -176,7 +191,7 @@ def _check_sense(evidence: Evidence, where: Place) -> None:
         if requirement.id in seen:
             raise StorageError(f"requirement {requirement.id!r} stands there twice", where, remedy=_AGAIN)
         seen.add(requirement.id)
-        for point in requirement.curve:
+        for point in requirement.curve if isinstance(requirement, EvasionEvidence) else ():
             if not 1e-6 <= point.scale <= 1e6:
                 raise StorageError(f"{requirement.id}: curve has a scale of {point.scale:g}", where, remedy=_AGAIN)
 
@@ -261,7 +276,9 @@ def _varied(examples: tuple[ExampleResult, ...], shown: int) -> list[ExampleResu
     return sorted((example for _, example in turns[:shown]), key=lambda example: example.row)
 
 
-def _tensors(path: Path, evidence: Evidence, wanted: list[str]) -> dict[str, tuple[Floats, Floats]]:
+def _tensors(
+    path: Path, evidence: Evidence, wanted: list[str], parts: tuple[str, ...] = ("clean", "perturbed")
+) -> dict[str, tuple[Floats, ...]]:
     """For each key the clean input, and what stands beside it."""
     _check_size(path)
     with _wall(path), safe_open(path, framework="numpy") as file:
@@ -285,4 +302,4 @@ def _tensors(path: Path, evidence: Evidence, wanted: list[str]) -> dict[str, tup
                 raise StorageError(f"tensor {key!r} holds NaN or infinity", Place(str(path)), remedy=_AGAIN)
             return array
 
-        return {key: (tensor(f"{key}/clean"), tensor(f"{key}/perturbed")) for key in wanted}
+        return {key: tuple(tensor(f"{key}/{part}") for part in parts) for key in wanted}

@@ -5,10 +5,10 @@ from pathlib import PurePath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from redoubt.records import Evidence, Place, RequirementEvidence, Verdict, digest
+from redoubt.records import MEASURES, Evidence, Measured, Place, RequirementEvidence, Verdict, digest
 from redoubt.records.canonical import Json
 from redoubt.report.read import POLICY, Timings
-from redoubt.report.words import demand, judged, measured_words, one_line, plain, work_sentence
+from redoubt.report.words import demand, judged, measured_words, one_line, plain, where, work_sentence
 
 Object: TypeAlias = dict[str, Json]
 
@@ -19,16 +19,6 @@ _KIND_LEVEL = {
     Verdict.UNDECIDED: ("fail", "warning"),
     Verdict.WITHSTOOD: ("pass", "none"),
     Verdict.PROVED: ("pass", "none"),
-}
-_RULES = {
-    "robust_accuracy": "The share of inputs that the model still answers rightly, whatever the adversary tries within "
-    "its set and budget, is at least the bound.",
-    "certified_accuracy": "The share of inputs that the model answers rightly, with a proof that nothing in the set "
-    "changes the answer, is at least the bound.",
-    "clean_accuracy": "The share of inputs that the model answers rightly with nobody interfering is at least "
-    "the bound.",
-    "attack_success": "The share of rightly answered inputs that the adversary brings to a wrong answer is at most the "
-    "bound.",
 }
 _HELP = "Look at report.html beside this file; harden the model with `redoubt harden`, or state what it can withstand."
 
@@ -85,12 +75,12 @@ def _rule_id(requirement: RequirementEvidence) -> str:
 
 def _rule(rule: str) -> Object:
     game, measure = rule.rsplit("/", 1)
-    words = f"{game} {measure}".replace("_", " ")
+    words = f"{game} {measure}".replace("_", " ").replace(".", " ")
     return {
         "id": rule,
         "name": "".join(word.capitalize() for word in words.split()),
         "shortDescription": {"text": words.capitalize()},
-        "fullDescription": {"text": _RULES[measure]},
+        "fullDescription": {"text": MEASURES[measure].says},
         "help": {"text": _HELP, "markdown": _HELP},
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": ["security", "machine-learning"]},
@@ -106,13 +96,13 @@ def _result(evidence: Evidence, requirement: RequirementEvidence, rules: list[st
         "verdict": requirement.verdict.value,
         "bound": str(requirement.bound),
         "adversary": one_line(requirement.adversary),
-        "within": one_line(requirement.within),
+        "within": where(requirement),
         "passes": requirement.work.passes,
     }
     if measured:
-        interval = measured.interval
+        properties["interval"] = list(measured.ends)
+    if isinstance(measured, Measured):
         properties |= {"successes": measured.successes, "trials": measured.trials}
-        properties["interval"] = [interval.low, interval.high]
     return {
         "ruleId": rule,
         "ruleIndex": rules.index(rule),

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redoubt.records import Evidence, RequirementEvidence, Verdict
-from redoubt.report.words import judged, measure_name, one_line, percent, short_reason
+from redoubt.report.words import judged, measure_name, one_line, percent, short_reason, where
 
 _LOOK = {
     Verdict.VIOLATED: ("✗", "bold red"),
@@ -39,7 +39,7 @@ def verdict_table(evidence: Evidence) -> Table:
 
 
 def _against(requirement: RequirementEvidence) -> str:
-    return f"{one_line(requirement.adversary)}, {one_line(requirement.within)}"
+    return f"{one_line(requirement.adversary)}, {where(requirement)}"
 
 
 def _required(requirement: RequirementEvidence) -> str:
@@ -52,4 +52,5 @@ def _measured(requirement: RequirementEvidence) -> str:
     measured = judged(requirement)
     if measured is None:
         return "–"
-    return f"{percent(measured.value)}\n[{measured.interval.low * 100:.1f}, {measured.interval.high * 100:.1f}]"
+    low, high = measured.ends
+    return f"{percent(measured.value)}\n[{low * 100:.1f}, {high * 100:.1f}]"

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from statistics import median
 
 from redoubt.records import (
+    MEASURES,
     Bound,
+    EvasionEvidence,
     Evidence,
     ExampleResult,
+    Figure,
     InvarianceCheck,
     Measured,
+    MembershipEvidence,
     Proofs,
     RequirementEvidence,
     SignName,
@@ -80,11 +84,13 @@ def bound_words(bound: Bound) -> str:
 
 def measure_name(measure: str) -> str:
     """`robust_accuracy` as `robust accuracy`."""
-    return one_line(measure).replace("_", " ")
+    return MEASURES[measure].words if measure in MEASURES else one_line(measure).replace("_", " ")
 
 
-def measured_words(measured: Measured) -> str:
-    """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`."""
+def measured_words(measured: Figure) -> str:
+    """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`; an estimate with its own."""
+    if not isinstance(measured, Measured):
+        return f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
     interval = measured.interval
     return (
         f"{count(measured.successes)} of {count(measured.trials)} = {percent(measured.value)} "
@@ -92,18 +98,49 @@ def measured_words(measured: Measured) -> str:
     )
 
 
-def judged(requirement: RequirementEvidence) -> Measured | None:
+def judged(requirement: RequirementEvidence) -> Figure | None:
     """The measure that the requirement bounds; None if it was never taken."""
     return measure_of(requirement, requirement.bound.measure)
 
 
-def measure_of(requirement: RequirementEvidence, measure: str) -> Measured | None:
+def measure_of(requirement: RequirementEvidence, measure: str) -> Figure | None:
     """The measure of that name; None if it was never taken."""
     return next((m for m in requirement.measures if m.measure == measure), None)
 
 
 def demand(requirement: RequirementEvidence) -> str:
     """What the requirement asks, in one sentence."""
+    if isinstance(requirement, EvasionEvidence):
+        return _demand_of_moves(requirement)
+    if isinstance(requirement, MembershipEvidence):
+        return _demand_of_members(requirement)
+    return f"{requirement.bound} must hold."
+
+
+def where(requirement: RequirementEvidence) -> str:
+    """Where the adversary may move an input, or which records it is shown."""
+    if isinstance(requirement, EvasionEvidence):
+        return one_line(requirement.within)
+    if isinstance(requirement, MembershipEvidence):
+        members, others = count(requirement.members), count(requirement.others)
+        return f"{members} members of {one_line(requirement.source)}, {others} others"
+    return one_line(requirement.game)
+
+
+def _demand_of_members(requirement: MembershipEvidence) -> str:
+    bound, who = requirement.bound, f"adversary “{one_line(requirement.adversary)}”"
+    if bound.measure == "membership_auc":
+        return (
+            f"Shown a record that the model was trained on and one that it was not, {who} may tell which is which with "
+            f"a probability of {bound_words(bound)}; guessing has 50\u00a0%."
+        )
+    return (
+        f"Of the records that the model was trained on, {bound_words(bound)} may be recognised by {who}, which is "
+        f"measured as {measure_name(bound.measure)}."
+    )
+
+
+def _demand_of_moves(requirement: EvasionEvidence) -> str:
     bound, share = requirement.bound, bound_words(requirement.bound)
     move = f"adversary “{one_line(requirement.adversary)}” may move each of them within {one_line(requirement.within)}"
     if bound.measure == "clean_accuracy":
@@ -128,9 +165,9 @@ def short_reason(requirement: RequirementEvidence) -> str:
         return "not measured"
     if requirement.verdict is not Verdict.UNDECIDED:
         best = at_least == (requirement.verdict is Verdict.VIOLATED)
-        end = measured.interval.high if best else measured.interval.low
+        end = measured.ends[1] if best else measured.ends[0]
         return f"{'at most' if best else 'at least'} {percent(end)}"
-    if requirement.proofs is not None:
+    if isinstance(requirement, EvasionEvidence) and requirement.proofs is not None:
         return (
             f"{count(requirement.proofs.unknown)} neither proved nor fooled"
             if requirement.proofs.unknown
@@ -162,7 +199,7 @@ def _of(part: int, total: int) -> str:
 
 MEANING = {
     Verdict.VIOLATED: (
-        "Inputs that break the requirement are in hand: anybody can replay them.",
+        "Inputs that break the requirement, or records that were recognised, are in hand: anybody can check them.",
         "It does not mean that these are the worst there are, or the only ones.",
     ),
     Verdict.WITHSTOOD: (
@@ -182,6 +219,10 @@ MEANING = {
 
 def work_sentence(requirement: RequirementEvidence) -> str:
     """The work that an attacker needs, in one or two sentences."""
+    if isinstance(requirement, MembershipEvidence):
+        return _work_on_members(requirement)
+    if not isinstance(requirement, EvasionEvidence):
+        return f"{count(requirement.work.passes)} passes."
     fell = [example.work.passes for example in requirement.examples if example.perturbed is not None]
     stood = [example.work.passes for example in requirement.examples if example.robust]
     if not any(fell) and not any(stood):
@@ -199,6 +240,14 @@ def work_sentence(requirement: RequirementEvidence) -> str:
         f"Half of the {count(len(fell))} inputs that fell cost {count(median(fell))} passes each or fewer, "
         f"the cheapest {count(min(fell))}, the dearest {count(max(fell))}. {standing}"
     )
+
+
+def _work_on_members(requirement: MembershipEvidence) -> str:
+    models = requirement.shadows
+    trained = ""
+    if models is not None:
+        trained = f", and trained {count(models.models)} models of its own on {count(models.records)} records each"
+    return f"The adversary asked the model {count(requirement.work.queries)} times{trained}."
 
 
 def work_factor(work: WorkFactor) -> str:
@@ -320,6 +369,10 @@ SIGN_REMEDY = {
     "the detector together with the classifier; or give the adversary more passes.",
     SignName.PART_NOT_MENDED: "Assess the model without that part too, give the adversary more passes, or write a "
     "strategy that knows the part.",
+    SignName.SPLIT_DIFFERS: "Name members and others that were split at random, so that nothing but the training tells "
+    "them apart.",
+    SignName.SHADOWS_DIFFER: "Give `shadows` the recipe that the model itself was trained by: its kind, epochs, batch, "
+    "optimizer and learning rate.",
     SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
     "only asks it.",
 }

@@ -1,5 +1,7 @@
 """The measures of the membership game: counted as in the textbook, with intervals that cover."""
 
+import itertools
+
 import pytest
 import torch
 from scipy.stats import norm
@@ -76,7 +78,7 @@ def test_the_curve_grows_and_ends_at_all():
     assert points == sorted(points)
     assert points[-1] == (3000, 50)
     assert len(points) < 125
-    assert all(later[1] >= earlier[1] for earlier, later in zip(points, points[1:], strict=False))
+    assert all(later[1] >= earlier[1] for earlier, later in itertools.pairwise(points))
 
 
 def test_the_strongest_pays_for_having_been_picked():

@@ -52,7 +52,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> html.HtmlElement:
             return spoiled | {HOSTILE: HOSTILE} if key in ("versions", "parameters") else spoiled
         if isinstance(value, list):
             return [spoil(part, key) for part in value]
-        kept = {"verdict", "require", "measure", "name", "tensor", "id"}
+        kept = {"verdict", "require", "measure", "name", "tensor", "id", "game"}
         return HOSTILE if isinstance(value, str) and key not in kept else value
 
     bad = spoil(CASE[0].model_dump(mode="json"))

@@ -100,7 +100,7 @@ class ShadowJob:
         inside = halves(self.first + self.count + self.count % 2, len(shown), seed)[
             self.first : self.first + self.count
         ]
-        seeds = [int(digest([seed, "shadow", self.first + at])[7:20], 16) for at in range(self.count)]
+        seeds = [int(digest([seed, "shadow", self.first + at])[7:15], 16) for at in range(self.count)]
         with repeatable(seeds[0]):
             scores = trainer_in(self.scene, system).scores(shown.x, shown.y, inside, seeds)
         right = scores.argmax(dim=2) == shown.y

@@ -248,7 +248,7 @@ def map_page() -> str:
             ", ".join(f"`{name}`" for name in strategies_of(row)),
             ", ".join(f"`{name}`" for name in row["measures"]),
             row["hardening"],
-            ", ".join(f"`{name}`" for name in row["guard"]),
+            ", ".join(f"`{name}`" for name in row["guard"]) or "none yet",
             "<br>".join(f"`{path}`" for path in row["tests"]),
         ]
         for catalogue in titles:
@@ -267,6 +267,8 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     from redoubt.perturb import build_set
 
     access: Access = Adversary.model_validate(row["adversary"]).access
+    if row["game"] == "membership":
+        return _of_membership(row["inputs"], access)
     faces = [Face((6,) if "features" in within else (1, 28, 28), 0.0, 1.0, 10) for within in row["within"]]
     sets = [
         build_set(TypeAdapter(Within).validate_python(within), face)
@@ -274,6 +276,18 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     ]
     played = {bout.attack.name for within in sets for bout in choose(within, access, row.get("strategies"))}
     return [attack.name for attack in STANDARD if attack.name in played]
+
+
+def _of_membership(shapes: list[list[int]], access: Access) -> list[str]:
+    from redoubt.assess.membership.plan import MEMBERSHIP_SUITE
+    from redoubt.models import Face
+
+    faces = [Face(tuple(shape), 0.0, 1.0, 10) for shape in shapes]
+    return [
+        attack.name
+        for attack in MEMBERSHIP_SUITE
+        if attack.needs <= access and any(attack.refuses(face) is None for face in faces)
+    ]
 
 
 # ── pages that stand in the root of the repository, with links as seen from docs/ ────────────────────────────────

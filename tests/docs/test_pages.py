@@ -11,10 +11,12 @@ from ruamel.yaml import YAML
 
 import redoubt.cli  # noqa: F401  its modules register the commands
 from redoubt.assess import STANDARD
+from redoubt.assess.membership.plan import MEMBERSHIP_SUITE
 from redoubt.cli.app import app
 from redoubt.policy import parse_policy, policy_schema
+from redoubt.policy.membership_strategies import playable_membership
 from redoubt.policy.strategies import playable
-from redoubt.records import SIGNALS, Policy
+from redoubt.records import GAMES, SIGNALS, Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -143,7 +145,7 @@ def test_decisions_are_numbered_and_listed():
 
 
 def test_the_map_names_exactly_the_standard_strategies(generate):
-    standard = {attack.name for attack in STANDARD}
+    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE)}
     assert {name for row in ROWS for name in generate.strategies_of(row)} == standard
     cells = [
         line.split(" | ")[2] for line in (DOCS / "map.md").read_text(encoding="utf-8").splitlines() if " | " in line
@@ -151,7 +153,33 @@ def test_the_map_names_exactly_the_standard_strategies(generate):
     assert {name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)} == standard
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row["threat"] for row in ROWS])
+MOVING = [row for row in ROWS if row["game"] == "evasion"]
+ASKING = [row for row in ROWS if row["game"] == "membership"]
+
+
+def test_every_row_is_of_a_game_that_is_tested_here():
+    assert len(MOVING) + len(ASKING) == len(ROWS)
+    assert {row["game"] for row in ROWS} == set(GAMES)
+
+
+@pytest.mark.parametrize("row", ASKING, ids=[row["threat"] for row in ASKING])
+def test_a_row_of_membership_is_what_a_policy_can_say(row, generate):
+    sound = yaml(ROOT / "src/redoubt/cli/demo_files/digits.yaml")
+    played = set()
+    for shape in row["inputs"]:
+        requirements = [
+            {"id": f"r{at}", "game": "membership", "adversary": "a", "require": f"{measure} <= 0.5"}
+            for at, measure in enumerate(row["measures"])
+        ]
+        model = sound["model"] | {"input": {"shape": shape, "range": [0, 1]}}
+        said = sound | {"adversaries": {"a": row["adversary"]}, "requirements": requirements, "harden": None}
+        policy = Policy.model_validate(said | {"model": model, "guard": None})
+        played |= {name for r in policy.requirements for name in playable_membership(r, policy)}
+    assert played == set(generate.strategies_of(row))
+    assert set(row["guard"]) <= set(SIGNALS)
+
+
+@pytest.mark.parametrize("row", MOVING, ids=[row["threat"] for row in MOVING])
 def test_a_row_of_the_map_is_what_a_policy_can_say(row, generate):
     sound = yaml(ROOT / "src/redoubt/cli/demo_files/digits.yaml")
     who = {"knows": "nothing", "observes": "scores"} | row["adversary"]

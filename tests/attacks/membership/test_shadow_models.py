@@ -118,7 +118,7 @@ def test_a_missing_class_is_said():
 
 @pytest.mark.parametrize(
     ("build", "rate", "says"),
-    [(MLP, 1e30, "not finite"), (factory(nn.Flatten, lambda: nn.Linear(7, 3)), 1e-3, "cannot be trained")],
+    [(MLP, 1e38, "not finite"), (factory(nn.Flatten, lambda: nn.Linear(7, 3)), 1e-3, "cannot be trained")],
 )
 def test_a_training_that_breaks_down_is_said(build, rate, says):
     x, y = records()

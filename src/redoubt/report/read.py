@@ -254,7 +254,9 @@ def _record(path: Path, kind: type[R]) -> R:
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        loc = first["loc"]
+        named = loc[:2] + loc[3:] if loc[:1] == ("requirements",) else loc  # without the game, which is no key
+        key = ".".join(str(part) for part in named)
         what = f"is not {kind.__name__.lower()} as Redoubt writes it: {key + ': ' if key else ''}{first['msg']}"
     except (ValueError, RecursionError) as error:
         what = f"is not JSON as Redoubt writes it: {error}"

@@ -50,9 +50,9 @@ def records_of(name: str, many: int) -> tuple[Tensor, Tensor, int]:
     root = Path(os.environ["REDOUBT_DATA"])
     if name == "location30":
         with tarfile.open(root / "location30/dataset_location.tgz") as archive:
-            (member,) = [one for one in archive.getmembers() if one.isfile()]
-            table = np.genfromtxt(io.TextIOWrapper(archive.extractfile(member)), delimiter=",", dtype=np.float32)
-            table = np.nan_to_num(table) if table.ndim == 2 else table
+            member = next(one for one in archive.getmembers() if one.isfile())
+            lines = io.TextIOWrapper(archive.extractfile(member)).read().replace('"', "").splitlines()
+        table = np.array([line.split(",") for line in lines if line], dtype=np.float32)
         x, y, classes = torch.from_numpy(table[:, 1:]), torch.from_numpy(table[:, 0]).long() - 1, 30
     else:
         raw = read_idx(root / name, "train")

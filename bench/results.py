@@ -16,6 +16,7 @@ import results_black_box
 import results_gallery
 import results_harden
 import results_invariance
+import results_membership
 import results_minimum_norm
 import results_private
 import results_prove
@@ -325,6 +326,7 @@ PARTS = {
     "tables": alone(results_tables.section),
     "invariance": alone(results_invariance.section),
     "private": alone(results_private.section),
+    "membership": alone(results_membership.section),
     "hardening": alone(results_harden.section),
     "proofs": alone(results_prove.section),
     "guard": lambda before: guard_results.part(guard_machine(), before),

@@ -1,0 +1,101 @@
+"""Looks through a file, or a folder and all that is in it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from redoubt.records import ModelError
+from redoubt.supply.artefact import MOST_BYTES, read_once
+from redoubt.supply.findings import Finding, Judgement, Kind
+from redoubt.supply.flaw import shown
+from redoubt.supply.graphs.onnx import Sizes
+from redoubt.supply.judge import judge
+
+MOST_FILES = 100_000
+
+
+def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
+    """Judge the file at `path`, or every file below it, in the order of their names.
+
+    Symbolic links inside a folder are not followed, but are findings: what they lead to is not part of the folder.  Files
+    of tensors beside an ONNX model are part of it, if the model says so and all speaks for it.
+
+    Raises:
+        ModelError: there is nothing at `path`, or more than 100,000 files.
+    """
+    if not path.is_dir():
+        yield judge(path.name, read_once(path, most), sizes_beside(path))
+        return
+    judged: list[Judgement] = []
+    parts: set[str] = set()
+    for file, name in _files(path):
+        one = _judge(file, name, most)
+        if one.format == "onnx" and one.allowed:
+            parts |= _parts(file, name)
+        judged.append(one)
+    for one in judged:
+        part = one.file in parts and all(f.kind in (Kind.UNKNOWN_FORMAT,) or one.format == "pickle" for f in one.findings)
+        yield one.model_copy(update={"findings": (), "format": "tensors of an ONNX model"}) if part else one
+
+
+def sizes_beside(path: Path) -> Sizes:
+    """Sizes of plain files in the folder of `path`, or below it; no link on the way is followed."""
+    folder = path.absolute().parent
+
+    def size(name: str) -> int | None:
+        file = folder
+        try:
+            for part in Path(name).parts:
+                file = file / part
+                if file.is_symlink():
+                    return None
+            return file.stat().st_size if file.is_file() else None
+        except OSError:
+            return None
+
+    return size
+
+
+def _judge(file: Path, name: str, most: int) -> Judgement:
+    if file.is_symlink():
+        target = shown(os.readlink(file))
+        finding = Finding(
+            kind=Kind.LEADS_OUTSIDE,
+            place="",
+            what=f"is a symbolic link to '{target}', which is not part of the folder",
+            remedy="put a copy in its place, if what it leads to is what you expect",
+        )
+        return Judgement(file=name, format="a symbolic link", size=0, digest="", findings=(finding,))
+    try:
+        return judge(name, read_once(file, most, follow_links=False), sizes_beside(file))
+    except ModelError as error:
+        finding = Finding(kind=Kind.UNKNOWN_FORMAT, place="", what=error.what, remedy=error.remedy or "look at it")
+        return Judgement(file=name, format="a file that cannot be read", size=0, digest="", findings=(finding,))
+
+
+def _parts(file: Path, name: str) -> set[str]:
+    from redoubt.supply.graphs.onnx import externals_of
+
+    folder = Path(name).parent
+    return {(folder / external.location).as_posix() for external in externals_of(file.read_bytes())}
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    count, waiting = 0, [folder]
+    found: list[tuple[Path, str]] = []
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = list(os.scandir(here))
+        except OSError as error:
+            raise ModelError(f"cannot read {here}: {error.strerror or error}", remedy="name a folder") from error
+        for entry in entries:
+            count += 1
+            if count > MOST_FILES:
+                raise ModelError(f"{folder} has more than {MOST_FILES} files", remedy="name a smaller folder")
+            file = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(file)
+            else:
+                found.append((file, file.relative_to(folder).as_posix()))
+    yield from sorted(found, key=lambda pair: pair[1])

@@ -287,7 +287,7 @@ def refused(folder: Path, said: str, **more: Any) -> ModelError:
 def test_operators_of_other_domains_are_refused(tmp_path: Path) -> None:
     node = helper.make_node("Evil", ["x"], ["y"], domain="com.example")
     graph([node], tmp_path, domains=("com.example",))
-    assert refused(tmp_path, r"outside the ONNX standard: com\.example\.Evil").where == place("source")
+    assert refused(tmp_path, r"operator com\.example\.Evil is none of ONNX's").where == place("source")
 
 
 def test_functions_defined_in_the_file_are_inlined(tmp_path: Path) -> None:
@@ -329,17 +329,17 @@ def test_external_tensors_elsewhere_are_refused(tmp_path: Path, location: str) -
     (tmp_path / "secret").write_bytes(W.astype(np.float32).tobytes())
     (home / "link").symlink_to(tmp_path / "secret")
     external(home, location)
-    assert "outside its own folder" in refused(home, "wants to read tensor 'w'").what
+    assert "nothing in it was executed" in refused(home, "tensor w is read from .*, which is no").what
 
 
 def test_external_tensors_that_do_not_fit_their_file(tmp_path: Path) -> None:
     external(tmp_path, "w.bin", offset=8)
     (tmp_path / "w.bin").write_bytes(bytes(48))
-    refused(tmp_path, "beyond the end of w.bin")
+    refused(tmp_path, "beyond the end of 'w.bin'")
     external(tmp_path, "gone.bin")
-    refused(tmp_path, "cannot read .*gone.bin")
+    refused(tmp_path, "gone.bin', which is no plain file")
     external(tmp_path, "w.bin", length=8)
-    refused(tmp_path, "not a sound ONNX model|onnxruntime cannot load")
+    refused(tmp_path, "has 8 bytes in 'w.bin' for 48")
 
 
 def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("raw", [b"", b"words, not a graph", b"\x80\x04K\x01.", b"\x08\x07" + b"\xff" * 50])
 def test_other_files_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(raw)
-    assert refused(tmp_path, "m.onnx is not").where == place("source")
+    assert refused(tmp_path, "m.onnx is (not a sound ONNX file|a pickle, not an ONNX model)").where == place("source")
 
 
 def test_faces_that_do_not_fit(tmp_path: Path) -> None:

@@ -241,8 +241,8 @@ class Stranger(LogisticRegression):
 
 def test_types_outside_the_list_are_named_and_not_built(tmp_path: Path) -> None:
     skops.io.dump(fit(Stranger(max_iter=300)), tmp_path / "m.skops")
-    error = refused(tmp_path, "not trusted: .*Stranger")
-    assert "nothing was executed" in error.what
+    error = refused(tmp_path, "Stranger, which is not on the allow-list")
+    assert "nothing in it was executed" in error.what
     assert Stranger.made == 0
     # A function as a transformer: the classic way to run a command.
     skops.io.dump(fit_anyway(FunctionTransformer(os.system)), tmp_path / "m.skops")
@@ -263,17 +263,17 @@ def test_pickles_and_other_files(tmp_path: Path) -> None:
             return (Path.touch, (marker,))
 
     (tmp_path / "m.skops").write_bytes(pickle.dumps(Trap()))
-    refused(tmp_path, "m.skops is a pickle, not a skops file; nothing was executed")
+    refused(tmp_path, r"m.skops is a pickle, not a skops file \(it .*; nothing in it was executed")
     assert not marker.exists()
     for raw in (b"", b"words"):
         (tmp_path / "m.skops").write_bytes(raw)
-        refused(tmp_path, "not a skops file")
+        refused(tmp_path, "not a (sound )?skops file")
     with zipfile.ZipFile(tmp_path / "m.skops", "w") as archive:
         archive.writestr("words", "x")
     refused(tmp_path, "a zip archive, not a skops file")
     with zipfile.ZipFile(tmp_path / "m.skops", "w") as archive:
         archive.writestr("schema.json", '{"__class__": 3}')
-    refused(tmp_path, "cannot be read")
+    refused(tmp_path, "a node without loader, module and class")
     (tmp_path / "m.skops").unlink()
     refused(tmp_path, "cannot read")
 
@@ -281,7 +281,7 @@ def test_pickles_and_other_files(tmp_path: Path) -> None:
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("redoubt.models.sklearn_file.MAX_BYTES", 10**6)
     with zipfile.ZipFile(tmp_path / "m.skops", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("schema.json", " " * 2 * 10**6)
+        archive.writestr("schema.json", "{}" + " " * 2 * 10**6)
     refused(tmp_path, "unpacks to more than")
 
 

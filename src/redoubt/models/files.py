@@ -1,14 +1,10 @@
-"""Reading model files whose author is not trusted: bounded, and looked at before anything parses them."""
+"""What a file is by its first bytes, and digests over parts."""
 
 import hashlib
 from pathlib import Path
 
 from redoubt.records import ModelError
 
-_PICKLE_REMEDY = (
-    "save the weights with safetensors.torch.save_file(model.state_dict(), 'model.safetensors'); "
-    "a pickle can run any code when it is read, so Redoubt never reads one"
-)
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive, as torch.save writes it, with a pickle inside"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -19,24 +15,6 @@ _MAGIC = (
     (b"ccopy_reg", "a pickle"),
     (b"c__builtin__", "a pickle"),
 )
-
-
-def read_bounded(path: Path, limit: int) -> bytes:
-    """The file's bytes.
-
-    Raises:
-        ModelError: there is no such file, it cannot be read, or it has more than `limit` bytes.
-    """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limit + 1) if path.stat().st_size > limit else file.read()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read {path}: {error.strerror or error}", remedy="relative paths start at the policy's folder"
-        ) from error
-    if len(raw) > limit:
-        raise ModelError(f"{path.name} is larger than {limit} bytes", remedy="give a smaller model")
-    return raw
 
 
 def read_head(path: Path) -> bytes:
@@ -63,17 +41,6 @@ def foreign_kind(head: bytes) -> str | None:
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         return "a pickle"
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
-
-
-def refuse_foreign(path: Path, head: bytes, wanted: str) -> None:
-    """Refuse a pickle, and what else is told by its first bytes, before anything parses it.
-
-    Raises:
-        ModelError: naming what the file is.
-    """
-    kind = foreign_kind(head)
-    if kind is not None:
-        raise ModelError(f"{path.name} is {kind}, not {wanted}; nothing in it was executed", remedy=_PICKLE_REMEDY)
 
 
 def sha256(*parts: bytes) -> str:

@@ -4,32 +4,32 @@ from pathlib import Path
 from typing import Any
 
 from redoubt.models.extras import needs
-from redoubt.models.files import read_bounded, sha256
+from redoubt.models.files import sha256
 from redoubt.models.locate import first_line
 from redoubt.records import ModelError
+from redoubt.supply.gate import OPEN, Gate
 
 MAX_BYTES = 2 * 2**30
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
-def read_onnx(path: Path) -> tuple[Any, str]:
+def read_onnx(path: Path, gate: Gate = OPEN) -> tuple[Any, str]:
     """The model, whole and with its functions inlined, and a digest over all bytes it was read from.
 
     Tensors in external files are read from the model's own folder only.
 
     Raises:
-        ModelError: no such file, no sound ONNX, more than 2 GiB in all, tensors outside the folder, or operators that
-            are neither ONNX's own nor defined in the file.
+        ModelError: the file is refused by the gate, or no sound ONNX, or has more than 2 GiB in all.
     """
     with needs("onnx"):
         import onnx
         import onnx.inliner
-    raw = read_bounded(path, MAX_BYTES)
+    raw = gate.admit(path, "onnx", MAX_BYTES)
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # the wall to protobuf, whose errors share no base
         raise ModelError(f"{path.name} is not an ONNX file: {first_line(error)}", remedy="export it again") from error
-    parts = [raw, *_read_external(onnx, model, path, MAX_BYTES - len(raw))]
+    parts = [raw, *_read_external(onnx, model, path, MAX_BYTES - len(raw), gate)]
     try:
         onnx.checker.check_model(model)
         if model.functions:
@@ -77,7 +77,7 @@ def _tensors_of(onnx: Any, model: Any) -> list[Any]:
     return [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
 
 
-def _read_external(onnx: Any, model: Any, path: Path, room: int) -> list[bytes]:
+def _read_external(onnx: Any, model: Any, path: Path, room: int, gate: Gate) -> list[bytes]:
     """Move external tensors into the model; the bytes that were read."""
     folder = path.resolve().parent
     cache: dict[Path, bytes] = {}
@@ -91,7 +91,7 @@ def _read_external(onnx: Any, model: Any, path: Path, room: int) -> list[bytes]:
                 remedy="put the tensor data beside the model, or save the model as one file",
             )
         if file not in cache:
-            cache[file] = read_bounded(file, room)
+            cache[file] = gate.part(file, room)
             room -= len(cache[file])
         try:
             start = int(entries.get("offset", 0))

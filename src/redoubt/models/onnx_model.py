@@ -17,6 +17,7 @@ from redoubt.models.onnx_node import Unsupported
 from redoubt.models.onnx_torch import GraphModule, convert
 from redoubt.models.twin import TOLERANCE, disagreement
 from redoubt.records import ModelError, ModelSource, digest
+from redoubt.supply.gate import Gate
 
 _FLOATS = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16, "tensor(double)": torch.float64}
 
@@ -147,7 +148,7 @@ def load_onnx(source: ModelSource, base: Path, locate: Locate, device: str = "cp
     adapter = Adapter.of(source)
     path = base / source.source.removeprefix("onnx:")
     with placed(locate, "source"):
-        model, content = read_onnx(path)
+        model, content = read_onnx(path, Gate.of(source, base))
     with placed(locate, "input", "shape"):
         session = OnnxSession(model, adapter.face)
         session.run(adapter.inward(_middle(adapter.face, session.batch or 1)))

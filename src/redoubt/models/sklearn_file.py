@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from redoubt.models.extras import needs
-from redoubt.models.files import foreign_kind, read_bounded, sha256
+from redoubt.models.files import sha256
 from redoubt.models.locate import first_line
 from redoubt.records import ModelError
+from redoubt.supply.gate import OPEN, Gate
 
 MAX_BYTES = 2 * 2**30
 _DISTANCES = ("Chebyshev", "Euclidean", "Manhattan", "Minkowski")
@@ -31,27 +32,21 @@ ALLOWED = frozenset(
 """Types beyond those that skops trusts by itself: plain holders of arrays, whose links are checked after loading."""
 
 
-def read_skops(path: Path) -> tuple[Any, str]:
+def read_skops(path: Path, gate: Gate = OPEN) -> tuple[Any, str]:
     """The estimator, and the digest of its file.
 
     Raises:
-        ModelError: no such file, not a skops file (a pickle, say), more than 2 GiB once unpacked, types outside the
-            allow-list (named; nothing was built), or a tree whose links lead outside it.
+        ModelError: the file is refused by the gate, has more than 2 GiB once unpacked, types outside the allow-list
+            (named; nothing was built), or a tree whose links lead outside it.
     """
     with needs("sklearn"):
         import skops.io
-    raw = read_bounded(path, MAX_BYTES)
+    raw = gate.admit(path, "skops", MAX_BYTES)
     remedy = "save it with skops.io.dump(model, 'model.skops')"
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            names = archive.namelist()
-            size = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        kind = foreign_kind(raw[:16]) or "something else"
-        raise ModelError(f"{path.name} is {kind}, not a skops file; nothing was executed", remedy=remedy) from error
-    if "schema.json" not in names or size > MAX_BYTES:
-        what = f"unpacks to more than {MAX_BYTES} bytes" if size > MAX_BYTES else "is a zip archive, not a skops file"
-        raise ModelError(f"{path.name} {what}; nothing was executed", remedy=remedy)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:  # the gate has seen that it is one
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_BYTES:
+        raise ModelError(f"{path.name} unpacks to more than {MAX_BYTES} bytes; nothing was executed", remedy=remedy)
     try:
         strangers = sorted(set(skops.io.get_untrusted_types(data=raw)) - ALLOWED)
     except Exception as error:  # the wall to skops, which raises whatever a damaged schema leads to

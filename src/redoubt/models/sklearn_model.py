@@ -15,6 +15,7 @@ from redoubt.models.sklearn_file import read_skops
 from redoubt.models.sklearn_twins import NoTwin, twin_of
 from redoubt.models.twin import TOLERANCE, disagreement
 from redoubt.records import ModelError, ModelSource, digest
+from redoubt.supply.gate import Gate
 
 
 class SklearnModel(Model):
@@ -126,7 +127,7 @@ def load_sklearn(source: ModelSource, base: Path, locate: Locate, device: str = 
         ModelError: the file is unsafe or unsound, or not a classifier of the declared face.
     """
     with placed(locate, "source"):
-        estimator, content = read_skops(base / source.source.removeprefix("sklearn:"))
+        estimator, content = read_skops(base / source.source.removeprefix("sklearn:"), Gate.of(source, base))
     features, face = getattr(estimator, "n_features_in_", None), face_of(source)
     if features is not None and features != int(np.prod(face.shape)):
         raise ModelError(

@@ -14,6 +14,7 @@ from redoubt.models.importing import folder_first, import_named, named_parts, so
 from redoubt.models.locate import Locate, first_line, placed
 from redoubt.models.weights import digest_of_state, fit_weights, read_weights
 from redoubt.records import ModelError, ModelSource, digest
+from redoubt.supply.gate import Gate
 
 
 class TorchModel(Differentiable):
@@ -61,14 +62,18 @@ class TorchModel(Differentiable):
         weights file is the same one each time.
 
         Raises:
-            ModelError: the factory fails or builds no module, or the weights do not fit it.
+            ModelError: the weights are refused by the gate or do not fit, or the factory fails or builds no module.
         """
+        weights = None
+        if source.weights is not None:
+            with placed(locate, "weights"):  # first: a demanded signature may cover the factory's module as well
+                weights = read_weights(base / source.weights, Gate.of(source, base))
         with placed(locate, "source"):
             module_name, name = named_parts(source.source.removeprefix("torch:"), "torch", "factory")
             module = _build(module_name, name, base).eval().requires_grad_(False)
-        if source.weights is not None:
+        if weights is not None and source.weights is not None:
             with placed(locate, "weights"):
-                fit_weights(module, read_weights(base / source.weights), source.weights)
+                fit_weights(module, weights, source.weights)
         model = cls(
             module,
             face_of(source),

@@ -7,21 +7,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
-from redoubt.models.files import read_bounded, refuse_foreign, sha256
+from redoubt.models.files import sha256
 from redoubt.records import ModelError
+from redoubt.supply.gate import OPEN, Gate
 
 MAX_BYTES = 16 * 2**30
 _SHOWN = 4
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, gate: Gate = OPEN) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU.
 
     Raises:
-        ModelError: the file cannot be read, is a pickle or another kind of file, or is damaged.
+        ModelError: the file is refused by the gate: it is a pickle or another kind of file, damaged, or not vouched for.
     """
-    raw = read_bounded(path, MAX_BYTES)
-    refuse_foreign(path, raw[:16], "a safetensors file")
+    raw = gate.admit(path, "safetensors", MAX_BYTES)
     try:
         tensors: dict[str, Tensor] = load_safetensors(raw)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:

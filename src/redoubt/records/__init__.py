@@ -12,6 +12,7 @@ from redoubt.records.errors import (
     Place,
     PolicyError,
     RedoubtError,
+    SignatureError,
     StorageError,
 )
 from redoubt.records.evidence import (
@@ -68,6 +69,7 @@ from redoubt.records.policy import (
 )
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
+from redoubt.records.trust import Demand, Signature
 from redoubt.records.work import Work
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "DataError",
     "DataSource",
     "Decision",
+    "Demand",
     "Digests",
     "Distances",
     "EndpointError",
@@ -132,6 +135,8 @@ __all__ = [
     "ShadowRecipe",
     "Sign",
     "SignName",
+    "Signature",
+    "SignatureError",
     "Standing",
     "StaticModel",
     "StorageError",

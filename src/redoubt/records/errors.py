@@ -7,6 +7,7 @@
     ├── EndpointError   the other side of a connection     exit 3
     ├── StorageError    the disk the evidence goes to      exit 3
     ├── LedgerError     whoever changed a log or a proof   exit 1
+    ├── SignatureError  whoever changed what was signed    exit 1
     └── Fault           Redoubt itself                     exit 4
 
 Foreign exceptions are turned into one of these at the wall where they enter.
@@ -82,6 +83,12 @@ class StorageError(RedoubtError):
 
 class LedgerError(RedoubtError):
     """A log, a checkpoint or a proof is not what was signed: somebody or something changed it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SignatureError(RedoubtError):
+    """A signature does not hold, or what it was made over is not what is there now."""
 
     exit_code: ClassVar[int] = 1
 

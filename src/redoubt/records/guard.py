@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from redoubt.records.base import Name, Record
 from redoubt.records.quantities import Seconds
+from redoubt.records.trust import Demand, Sha256, Signature
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -124,6 +125,8 @@ class SecondModel(Record):
 
     source: str = Field(description="As `model.source`.")
     weights: str | None = Field(default=None, description="As `model.weights`.")
+    digest: Sha256 | None = Field(default=None, description="As `model.digest`.")
+    signature: Signature | None = Field(default=None, description="As `model.signature`.")
 
 
 class Frames(Record):
@@ -195,6 +198,9 @@ class Guard(Record):
     lockout: Lockout = Field(default=Lockout(), description="What `otherwise: lock` does.")
     detectors: Detectors = Field(default=Detectors(), description="Settings of the signals.")
     robust: SecondModel | None = Field(default=None, description="The model that answers escalated queries.")
+    demand: Demand | None = Field(
+        default=None, description="Evidence without which the model is not served. None is demanded when absent."
+    )
     record: RecordKeeping = Field(description="What is written down, and where.")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redoubt.records.base import Name, Record
+from redoubt.records.trust import Sha256, Signature
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -24,6 +25,8 @@ class StaticModel(Record):
 
     source: str = Field(description="`torch:<module>:<factory>`, of the same face as the policy's model.")
     weights: str | None = Field(default=None, description="A `.safetensors` file with its weights.")
+    digest: Sha256 | None = Field(default=None, description="As `model.digest`.")
+    signature: Signature | None = Field(default=None, description="As `model.signature`.")
 
 
 class Recipe(Record):

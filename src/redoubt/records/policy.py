@@ -22,6 +22,7 @@ from redoubt.records.harden import HardenRecipe, Positive
 from redoubt.records.membership import MembershipRequirement
 from redoubt.records.quantities import Degrees, Part, Pixels
 from redoubt.records.requirement import BoundField, Requirement
+from redoubt.records.trust import Sha256, Signature
 
 
 class Access(enum.IntEnum):
@@ -85,6 +86,13 @@ class ModelSource(Record):
         "or `http(s)://host/v2/models/<name>` (Open Inference Protocol V2)."
     )
     weights: str | None = Field(default=None, description="A `.safetensors` file with the weights of a torch model.")
+    digest: Sha256 | None = Field(
+        default=None,
+        description="`sha256:<hex>` that the model's file must have: that of `weights`, or of the file in `source`.",
+    )
+    signature: Signature | None = Field(
+        default=None, description="A signature that must hold before anything of the model is read."
+    )
     input: InputFace = Field(description="What one input looks like.")
     classes: Annotated[int, Field(ge=2)] = Field(description="Number of classes.")
     outputs: Literal["logits", "probabilities"] = Field(

@@ -121,5 +121,6 @@ def _backend(model: Model, taps: tuple[str, ...]) -> Backend:
 
 def _second(file: PolicyFile, second: SecondModel, *where: str) -> Model:
     """Another model of the same face as the policy's."""
-    source = file.policy.model.model_copy(update={"source": second.source, "weights": second.weights})
+    own = {name: getattr(second, name) for name in SecondModel.model_fields}
+    source = file.policy.model.model_copy(update=own)
     return _load(source, file.base, lambda *keys: file.place("guard", *where, *keys))

@@ -105,7 +105,7 @@ _ZIPS = frozenset({"npz", "skops", "keras", "torch", "TorchScript", "a zip archi
 def _told_apart(name: str, raw: bytes, sizes: Sizes) -> tuple[str, Iterator[Flaw]]:
     """The format's name, and what its reader finds."""
     if not raw:
-        return "text", iter(())
+        return _empty(name)
     if raw.startswith(LOCAL) or raw.startswith(b"PK\x05\x06"):
         return _zip(raw)
     by_magic: list[tuple[bool, str, Callable[[], Iterator[Flaw]]]] = [
@@ -142,6 +142,12 @@ def _told_apart(name: str, raw: bytes, sizes: Sizes) -> tuple[str, Iterator[Flaw
 
 
 _OLD_PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth", ".joblib", ".bin", ".ckpt"})
+
+
+def _empty(name: str) -> tuple[str, Iterator[Flaw]]:
+    expected = _EXPECTED.get(PurePath(name).suffix.lower(), {"text"})
+    what = min(expected)
+    return what, iter(() if what == "text" else [Flaw(Kind.DAMAGED, "", "is empty")])
 
 
 def _zip(raw: bytes) -> tuple[str, Iterator[Flaw]]:

@@ -1,0 +1,1 @@
+"""Pickles: followed, and held to an allow-list."""

@@ -1,0 +1,1 @@
+"""Formats of arrays and nothing else."""

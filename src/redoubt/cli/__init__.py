@@ -1,11 +1,12 @@
 """The only room that prints; one file per command."""
 
-from redoubt.cli import check, init, schema, assess, harden, prove, report, demo, guard, keys, audit, analyse, privacy  # noqa: I001  in the order that help lists
+from redoubt.cli import check, init, schema, assess, harden, prove, report, scan, sign, attest, demo, guard, keys, audit, analyse, privacy  # noqa: I001  in the order that help lists
 from redoubt.cli.app import main
 
 __all__ = [
     "analyse",
     "assess",
+    "attest",
     "audit",
     "check",
     "demo",
@@ -17,5 +18,7 @@ __all__ = [
     "privacy",
     "prove",
     "report",
+    "scan",
     "schema",
+    "sign",
 ]

@@ -19,6 +19,7 @@ from redoubt.records import (
     Place,
     Policy,
     PolicyError,
+    StaticModel,
     Within,
     WithinAnyOf,
     WithinCorruptions,
@@ -27,6 +28,7 @@ from redoubt.records import (
     WithinTable,
     WithinTurn,
 )
+from redoubt.records.guard import SecondModel
 
 
 def cross_check(policy: Policy, place: Callable[..., Place]) -> list[PolicyError]:
@@ -36,7 +38,7 @@ def cross_check(policy: Policy, place: Callable[..., Place]) -> list[PolicyError
         policy: as the schema accepted it.
         place: `place(*keys)`, where in the file the value at that path stands.
     """
-    wrong = [*_sources(policy), *_requirements(policy), *_harden(policy), *check_guard(policy)]
+    wrong = [*_sources(policy), *_requirements(policy), *_harden(policy), *check_guard(policy), *_seconds(policy)]
     return [PolicyError(what, place(*path), remedy=remedy) for path, what, remedy in wrong]
 
 
@@ -49,10 +51,25 @@ def _sources(policy: Policy) -> Iterator[Wrong]:
         found = check_weights(model.weights, model.source)
         if found:
             yield ("model", "weights"), *found
+    yield from vouching(model, ("model",))
     for role, source in (("test", data.test), ("train", data.train)):
         found = check_scheme(source.source, "data") if source else None
         if found:
             yield ("data", role, "source"), *found
+
+
+def vouching(model: ModelSource | SecondModel | StaticModel, path: tuple[Key, ...]) -> Iterator[Wrong]:
+    """Digests and signatures of models that have no file of their own, so that nothing would be checked."""
+    scheme = scheme_of(model.source)
+    filed = scheme in ("onnx", "sklearn") or (scheme == "torch" and model.weights is not None)
+    for key in ("digest", "signature"):
+        if getattr(model, key) is not None and not filed:
+            yield (
+                (*path, key),
+                f"{key} is about the model's file, and a source of {scheme}: "
+                + ("has none without weights" if scheme == "torch" else "has none"),
+                "add weights" if scheme == "torch" else "leave it out, or give the model as a file: torch:, onnx:, sklearn:",
+            )
 
 
 def _requirements(policy: Policy) -> Iterator[Wrong]:
@@ -260,6 +277,17 @@ def _patch(within: WithinPatch, face: InputFace) -> Iterator[Wrong]:
         )
 
 
+def _seconds(policy: Policy) -> Iterator[Wrong]:
+    if policy.guard is None:
+        return
+    for path, second in (
+        (("guard", "robust"), policy.guard.robust),
+        (("guard", "detectors", "second_model"), policy.guard.detectors.second_model),
+    ):
+        if second is not None:
+            yield from vouching(second, path)
+
+
 def _harden(policy: Policy) -> Iterator[Wrong]:
     if policy.harden is None:
         return
@@ -279,5 +307,7 @@ def _harden(policy: Policy) -> Iterator[Wrong]:
                 f"no requirement has the id '{against}'{did_you_mean(against, ids)}",
                 f"write '{meant}'" if meant else "name the id of a requirement",
             )
+    for index, static in enumerate(policy.harden.static):
+        yield from vouching(static, ("harden", "static", index))
     if policy.data.train is None:
         yield ("harden",), "harden needs data to train on, and data has no 'train'", "add train under data"

@@ -58,7 +58,7 @@ def _system(policy: Policy) -> str:
     return (
         f"System {policy.system}: {_KINDS.get(scheme_of(model.source), 'a served model')}, {model.source}{weights}. "
         f"It takes inputs of {shape} values from {low:g} to {high:g} and tells {model.classes:,} classes apart; "
-        f"it returns {model.outputs}. Everything random derives from seed {policy.seed}."
+        f"it returns {model.outputs}.{_vouched(model)} Everything random derives from seed {policy.seed}."
     )
 
 
@@ -69,6 +69,15 @@ def _data(data: DataSource) -> str:
         f"It is judged on {data.take:,} examples of {data.source}, as many of each class as possible, "
         f"drawn with seed {data.seed}."
     )
+
+
+def _vouched(model: ModelSource) -> str:
+    """What the model's file must be before anything of it is read."""
+    said = f" Its file must have the digest {model.digest}." if model.digest else ""
+    if model.signature:
+        over = f"all of {model.signature.of}" if model.signature.of else "its file"
+        said += f" Nothing of it is read unless {model.signature.bundle} is a signature by {model.signature.key} over {over}."
+    return said
 
 
 def _adversary(name: str, who: Adversary, model: ModelSource) -> str:

@@ -34,6 +34,11 @@ def explain_guard(policy: Policy, guard: Guard) -> list[str]:
     if any(rule.otherwise == "lock" for rule in guard.admit):
         paragraphs.append(_lockout(guard.lockout))
     paragraphs += [_signal(name, policy, guard) for name in _mentioned(guard)]
+    if guard.demand is not None:
+        paragraphs.append(
+            f"The model is served only if {guard.demand.attestation}, signed by {guard.demand.key}, says of this very model "
+            f"that every requirement is {listed(guard.demand.accept, 'or')}."
+        )
     return [*paragraphs, _record(guard)]
 
 

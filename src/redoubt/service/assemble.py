@@ -10,7 +10,7 @@ from redoubt.models import Endpoint, Face, Locate, Model, load_model
 from redoubt.models.endpoint import load_endpoint
 from redoubt.monitor import Rules
 from redoubt.policy import PolicyFile
-from redoubt.records import SIGNALS, Guard, ModelSource, digest
+from redoubt.records import SIGNALS, Guard, ModelError, ModelSource, RedoubtError, digest
 from redoubt.records.guard import SecondModel
 from redoubt.records.signals import Step
 from redoubt.service.backends import PATIENCE, Backend, Embedded, Upstream
@@ -18,8 +18,13 @@ from redoubt.service.chain import Recall, Rulebook
 from redoubt.service.identify import Identifier
 from redoubt.service.stores.base import Store
 from redoubt.service.versions import guard_of
+from redoubt.supply.artefact import read_once
+from redoubt.supply.signing.attest import check_evidence
+from redoubt.supply.signing.bundle import MOST_BUNDLE
+from redoubt.supply.signing.dsse import read_public_key
 
 _Part = TypeVar("_Part")
+_MOST_KEY = 2**16  # bytes of a PEM file
 
 
 class Assembler:
@@ -46,6 +51,7 @@ class Assembler:
         wanted = frozenset[str]().union(*(rules.signals(tier) for tier in guard.tiers))
         said = digest(policy.model)
         model = self._part("model", said, lambda: _load(policy.model, base, lambda *keys: file.place("model", *keys)))
+        _check_demand(file, guard, model)
         support = frozenset(name for name in wanted if SIGNALS[name].step is Step.SUPPORT)
         detectors = self._part(
             "detectors",
@@ -107,6 +113,21 @@ class Assembler:
             kept = self._kept[name] = (key, make())
         part: _Part = kept[1]  # type: ignore[assignment]  # what `make` of this name gave before
         return part
+
+
+def _check_demand(file: PolicyFile, guard: Guard, model: Model) -> None:
+    """Refuse to serve a model of which no trusted attestation says that it holds what the policy requires."""
+    if guard.demand is None:
+        return
+    demand = guard.demand
+    try:
+        key = read_public_key(read_once(file.base / demand.key, _MOST_KEY), demand.key)
+        raw = read_once(file.base / demand.attestation, MOST_BUNDLE)
+        check_evidence(raw, key, demand, file.policy, model.digest())
+    except RedoubtError as error:
+        raise ModelError(
+            f"the model is not served: {error.what}", file.place("guard", "demand"), remedy=error.remedy
+        ) from error
 
 
 def _load(source: ModelSource, base: Path, locate: Locate) -> Model:

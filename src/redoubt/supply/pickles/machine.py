@@ -220,14 +220,18 @@ class _Machine:
         target = self._top()
         if isinstance(target, Row) and target.kind in ("list", "set"):
             target.items.extend(items)
-        elif not (isinstance(target, Made) and target.key in _LISTS):
+        elif isinstance(target, Made) and target.key in _LISTS:
+            target.filled.extend(items)
+        else:
             self._refuse_fill(target)
 
     def set_items(self, items: list[Value]) -> None:
         pairs, target = self.pairs(items), self._top()
         if isinstance(target, Map):
             target.pairs.extend(pairs)
-        elif not (isinstance(target, Made) and target.key in _DICTS):
+        elif isinstance(target, Made) and target.key in _DICTS:
+            target.filled.extend(items)
+        else:
             self._refuse_fill(target)
 
     def put(self, index: int) -> None:

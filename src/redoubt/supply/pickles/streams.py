@@ -197,4 +197,4 @@ def _all_stored(root: Value) -> Iterator[Stored]:
         elif isinstance(value, Map):
             waiting.extend(part for pair in value.pairs for part in pair)
         elif isinstance(value, Made):
-            waiting.extend([*value.args, value.state])
+            waiting.extend([*value.args, value.state, *value.filled])

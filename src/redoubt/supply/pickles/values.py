@@ -45,11 +45,12 @@ class Name:
 
 @dataclass
 class Made:
-    """What a call would return."""
+    """What a call would return, with the state and the items that it is given afterwards."""
 
     key: tuple[str, str]
     args: "tuple[Value, ...]"
     state: "Value" = None
+    filled: "list[Value]" = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def test_none_is_loaded_by_any_loader(bad, marker, tmp_path):
         assert not marker.exists(), name
 
 
-@pytest.mark.parametrize("name", ["system-0.pkl", "system-5.pkl", "eval.pkl", "memo.pkl", "obj.pkl", "inst.pkl", "newobj.pkl"])
+@pytest.mark.parametrize("name", ["system-0.pkl", "system-5.pkl", "eval.pkl", "memo.pkl", "obj.pkl", "inst.pkl", "popen.pkl"])
 def test_the_traps_are_live(name, bad, marker):
     """Who unpickles them runs them: or the tests above would show nothing."""
     made = pickle.loads(bad[name])

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  rows of a table
 """Ordinary files, as people make them with torch, NumPy, joblib, ONNX, scikit-learn, safetensors and Keras."""
 
 import collections
@@ -36,7 +37,9 @@ def torches():
         torch.save(thing, out, **more)
         return out.getvalue()
 
-    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(64, 3)
+    )
     adam = torch.optim.Adam(net.parameters())
     net(torch.rand(2, 1, 6, 6)).sum().backward()
     adam.step()
@@ -104,7 +107,9 @@ def pickles():
 def tensors():
     return {
         "weights.safetensors": save_torch({"a": torch.rand(3, 2), "b": torch.arange(4)}, {"format": "pt"}),
-        "half.safetensors": save_torch({"h": torch.rand(3).half(), "b": torch.rand(2).bfloat16(), "f": torch.zeros(2).bool()}),
+        "half.safetensors": save_torch(
+            {"h": torch.rand(3).half(), "b": torch.rand(2).bfloat16(), "f": torch.zeros(2).bool()}
+        ),
         "numpy.safetensors": save_numpy({"x": X, "y": Y}),
         "nothing.safetensors": save_torch({}),
         "empty-tensor.safetensors": save_torch({"e": torch.zeros(0, 3), "x": torch.rand(2)}),
@@ -123,8 +128,15 @@ def graphs():
 
     weights = numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
     listed = helper.make_tensor("w", TensorProto.FLOAT, [2, 2], [1.0, 0.0, 0.0, 1.0])
-    body = helper.make_function("mine", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)])
-    branch = helper.make_graph([helper.make_node("Identity", ["x"], ["z"])], "b", [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)])
+    body = helper.make_function(
+        "mine", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["z"])],
+        "b",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+    )
     condition = numpy_helper.from_array(np.array(True), "c")
     found = {
         "dense.onnx": model([helper.make_node("MatMul", ["x", "w"], ["y"])], [weights]),
@@ -132,7 +144,9 @@ def graphs():
         "function.onnx": model([helper.make_node("Twice", ["x"], ["y"], domain="mine")], functions=[body], domains=["mine"]),
         "branches.onnx": model([helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)], [condition]),
     }  # fmt: skip
-    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 3)).eval()
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(32, 3)
+    ).eval()
     out = io.BytesIO()
     torch.onnx.export(net, (torch.rand(1, 1, 6, 6),), out, dynamo=False)
     found["exported.onnx"] = out.getvalue()
@@ -161,7 +175,12 @@ def kerases():
     def layer(kind, **config):
         return {"module": "keras.layers", "class_name": kind, "registered_name": None, "config": config}
 
-    start = {"module": "keras.initializers", "class_name": "GlorotUniform", "registered_name": None, "config": {"seed": None}}
+    start = {
+        "module": "keras.initializers",
+        "class_name": "GlorotUniform",
+        "registered_name": None,
+        "config": {"seed": None},
+    }
     dense = layer("Dense", name="d", units=3, activation="softmax", kernel_initializer=start)
     old = [
         {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 4], "dtype": "float32", "name": "i"}},

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  rows of a table
 """Files that are meant to do harm, each with the harmless payload of writing a marker file, or of misleading a reader.
 
 `corpus(marker)` gives them by name; names end in the suffix under which somebody would be made to load them.
@@ -191,15 +192,15 @@ def onnx_files():
     short = TensorProto(name="w", data_type=1, dims=[1000], raw_data=bytes(8))
     custom = model([helper.make_node("Shell", ["x"], ["y"], domain="com.example")], domains=["com.example"])
     inner = helper.make_graph([helper.make_node("Shell", ["x"], ["y"], domain="evil")], "b", [], [])
-    hidden = model(
-        [helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)], domains=["evil"]
-    )
+    hidden = model([helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)], domains=["evil"])
     laughs = [
         helper.make_function("f", f"F{i}", ["a"], ["b"], [helper.make_node(f"F{i + 1}" if i < 9 else "Relu", ["a"], ["b"], domain="f" if i < 9 else "")] * 10,
                              [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)])
         for i in range(10)
     ]  # fmt: skip
-    circle = helper.make_function("f", "F", ["a"], ["b"], [helper.make_node("F", ["a"], ["b"], domain="f")], [helper.make_opsetid("f", 1)])
+    circle = helper.make_function(
+        "f", "F", ["a"], ["b"], [helper.make_node("F", ["a"], ["b"], domain="f")], [helper.make_opsetid("f", 1)]
+    )
     return {
         "traversal.onnx": outside("../../etc/hostname"),
         "absolute.onnx": outside("/etc/hostname"),
@@ -373,7 +374,12 @@ def _second_graph(raw):
 
 
 def _keras(layers, weights=None):
-    config = {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": {"name": "s", "layers": layers}}
+    config = {
+        "module": "keras",
+        "class_name": "Sequential",
+        "registered_name": None,
+        "config": {"name": "s", "layers": layers},
+    }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
         z.writestr("metadata.json", json.dumps({"keras_version": "3.5.0"}))
@@ -389,7 +395,9 @@ def _hdf5(layers=None, link=False, storage=False):
     with h5py.File(out, "w") as file:
         file["layers/dense/vars/0"] = np.zeros((2, 2))
         if layers is not None:
-            file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": layers}})
+            file.attrs["model_config"] = json.dumps(
+                {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
+            )
         if link:
             file["layers/evil"] = h5py.ExternalLink("/etc/passwd", "/x")
         if storage:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  rows of tables
 """Every file that is meant to do harm is refused and nothing of it runs; no ordinary file is refused."""
 
 import contextlib
@@ -88,7 +89,9 @@ def test_none_is_loaded_by_any_loader(bad, marker, tmp_path):
             path = tmp_path / f"m.{suffix}"
             path.write_bytes(raw)
             wanted = (
-                {"source": "torch:maker:build", "weights": path.name} if scheme == "torch" else {"source": f"{scheme}:{path.name}"}
+                {"source": "torch:maker:build", "weights": path.name}
+                if scheme == "torch"
+                else {"source": f"{scheme}:{path.name}"}
             )
             with pytest.raises(ModelError):
                 load_model(ModelSource.model_validate(wanted | face), tmp_path, nowhere)
@@ -98,7 +101,9 @@ def test_none_is_loaded_by_any_loader(bad, marker, tmp_path):
         assert not marker.exists(), name
 
 
-@pytest.mark.parametrize("name", ["system-0.pkl", "system-5.pkl", "eval.pkl", "memo.pkl", "obj.pkl", "inst.pkl", "popen.pkl"])
+@pytest.mark.parametrize(
+    "name", ["system-0.pkl", "system-5.pkl", "eval.pkl", "memo.pkl", "obj.pkl", "inst.pkl", "popen.pkl"]
+)
 def test_the_traps_are_live(name, bad, marker):
     """Who unpickles them runs them: or the tests above would show nothing."""
     made = pickle.loads(bad[name])
@@ -158,7 +163,9 @@ def test_what_is_allowed_after_a_flip_does_nothing_when_it_is_loaded(good, marke
             changed = bytearray(good[name])
             changed[rng.randrange(len(changed))] = rng.randrange(256)
             if judge(name, bytes(changed)).allowed:
-                with contextlib.suppress(ValueError, TypeError, UnicodeError, pickle.UnpicklingError, SystemError, KeyError):
+                with contextlib.suppress(
+                    ValueError, TypeError, UnicodeError, pickle.UnpicklingError, SystemError, KeyError
+                ):
                     pickle.loads(bytes(changed))
                 loaded += 1
     assert loaded > 50

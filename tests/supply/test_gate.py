@@ -66,7 +66,7 @@ def test_what_was_changed_is_refused_before_its_code_runs(folder, change):
         (folder / "signer.key").unlink()
         make_key(folder / "signer.key")
     (base / "maker.py").write_text(evil if change != "weights" else (base / "maker.py").read_text())
-    with pytest.raises(ModelError, match="nothing in it was executed|cannot read"):
+    with pytest.raises(ModelError, match=r"nothing in it was executed|cannot read"):
         load_model(torch_source(signature=WHOLE), base, nowhere)
     assert not marker.exists()
 
@@ -97,14 +97,14 @@ def test_a_file_that_is_exchanged_between_check_and_load(folder, monkeypatch):
         return raw
 
     monkeypatch.setattr(gate, "read_once", read_then_restore)
-    with pytest.raises(ModelError, match="w.safetensors is not what was signed"):
+    with pytest.raises(ModelError, match=r"w.safetensors is not what was signed"):
         load_model(torch_source(signature=WHOLE), folder / "m", nowhere)
 
 
 def test_the_bytes_that_were_admitted_are_given(folder):
     path = folder / "m/w.safetensors"
     assert Gate().admit(path, "safetensors") == path.read_bytes()
-    with pytest.raises(ModelError, match="w.safetensors is a safetensors file, not an ONNX model"):
+    with pytest.raises(ModelError, match=r"w.safetensors is a safetensors file, not an ONNX model"):
         Gate().admit(path, "onnx")
 
 
@@ -127,7 +127,7 @@ def test_tensors_beside_a_model_are_signed_with_it(tmp_path):
     source = ModelSource.model_validate({"source": "onnx:m.onnx", "signature": WHOLE} | FACE)
     load_model(source, tmp_path / "m", nowhere)
     (tmp_path / "m/w.bin").write_bytes(np.zeros((4, 3), np.float32).tobytes())
-    with pytest.raises(ModelError, match="changed: w.bin"):
+    with pytest.raises(ModelError, match=r"changed: w.bin"):
         load_model(source, tmp_path / "m", nowhere)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  rows of tables
 """The machine that follows pickles, beside the real one and beside other people's scanners."""
 
 import io
@@ -13,8 +14,15 @@ from redoubt.supply.pickles.names import CALLS, VALUES
 from redoubt.supply.pickles.values import Map, Row
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20) | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
@@ -51,7 +59,7 @@ def test_no_allowed_name_becomes_another_under_python_2_names():
 
 
 @pytest.mark.parametrize(
-    "module, name",
+    ("module", "name"),
     [("builtins", n) for n in ("eval", "exec", "getattr", "__import__", "open", "map", "compile", "vars", "type")]
     + [("os", "system"), ("torch", "load"), ("torch.hub", "load"), ("numpy", "load"), ("numpy", "fromfile"),
        ("numpy.testing._private.utils", "runstring"), ("torch.serialization", "load"), ("torch.storage", "_load_from_bytes"),
@@ -59,7 +67,15 @@ def test_no_allowed_name_becomes_another_under_python_2_names():
        ("operator", "attrgetter"), ("sklearn.linear_model._logistic", "LogisticRegression")],
 )  # fmt: skip
 def test_names_that_are_not_on_the_list(module, name):
-    raw = b"\x80\x04\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93."
+    raw = (
+        b"\x80\x04\x8c"
+        + bytes([len(module)])
+        + module.encode()
+        + b"\x8c"
+        + bytes([len(name)])
+        + name.encode()
+        + b"\x93."
+    )
     with pytest.raises(Stop):
         follow(raw)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  rows of tables
 """Signatures of models: both ways with the tool of OpenSSF, and any change of any file is refused by its name."""
 
 import base64
@@ -19,7 +20,9 @@ from redoubt.supply.signing.manifest import sign_model, verify_model
 
 VECTORS = Path(__file__).parent / "vectors"
 TOOL = Path(__file__).parents[2] / ".bench" / "model_signing" / "bin" / "model_signing"
-other_tool = pytest.mark.skipif(not TOOL.exists(), reason="needs model_signing in .bench/model_signing: see bench/supply.py")
+other_tool = pytest.mark.skipif(
+    not TOOL.exists(), reason="needs model_signing in .bench/model_signing: see bench/supply.py"
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +117,15 @@ def test_every_flipped_byte_of_every_file_is_found(model, keys):
 def test_every_flipped_byte_of_the_signature_is_found_or_means_nothing(model, keys):
     """JSON has bytes that carry no meaning (spaces); whatever else is flipped is refused, and nothing crashes."""
     sig = signed(model, keys)
-    whole, held = sig.read_bytes(), 0
+    whole, held, kinds = sig.read_bytes(), 0, set()
     for at in range(0, len(whole), 3):
         sig.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
         try:
             verify_model(model, public(keys), sig)
             held += 1
         except RedoubtError as error:
-            assert isinstance(error, SignatureError)
+            kinds.add(type(error))
+    assert kinds == {SignatureError}
     assert held < 10  # the empty key id, say
 
 
@@ -248,7 +252,10 @@ def test_a_statement_of_another_kind_is_no_signature(model, keys, tmp_path):
 
 def test_the_encoding_is_the_one_of_the_specification():
     """The vectors of github.com/secure-systems-lab/dsse, protocol.md and implementation/signing_spec.py."""
-    assert pae("http://example.com/HelloWorld", b"hello world") == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    assert (
+        pae("http://example.com/HelloWorld", b"hello world")
+        == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
     assert pae("", b"") == b"DSSEv1 0  0 "
     assert pae("é", b"\xff\0") == b"DSSEv1 2 \xc3\xa9 2 \xff\0"
 
@@ -273,7 +280,11 @@ wire["signatures"][0]["keyid"] = key.keyid
 print(list(Envelope.from_dict(wire).verify([key], 1)))
 """
     done = subprocess.run(
-        [TOOL.with_name("python"), "-c", code, tmp_path / "b", keys[1]], capture_output=True, text=True, check=False, timeout=60
+        [TOOL.with_name("python"), "-c", code, tmp_path / "b", keys[1]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip()) > 10

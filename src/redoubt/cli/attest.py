@@ -33,8 +33,8 @@ def attest(
     """Sign what an assessment found of the model of a POLICY, or where the model comes from.
 
     The attestation is an in-toto statement about the digest of the model's file. Of an assessment: which requirements
-    hold, which `redoubt guard` can demand before it serves (guard.demand). Of a hardening: data, starting model and recipe,
-    as SLSA provenance. The model is loaded first, to see that the evidence is about it.
+    hold, which `redoubt guard` can demand before it serves (guard.demand). Of a hardening: data, starting model and
+    recipe, as SLSA provenance. The model is loaded first, to see that the evidence is about it.
 
     Example: redoubt assess reader.yaml; redoubt attest reader.yaml --key assessor.key
     """
@@ -83,9 +83,13 @@ def _origin(file: PolicyFile, folder: Path, secret: "EllipticCurvePrivateKey") -
             remedy="give the policy that harden wrote beside the old one: POLICY.hardened.yaml",
         )
     recipe = {
-        "against": told.against, "recipe": told.recipe.model_dump(mode="json"), "seed": told.seed, "policy": told.policy,
-        "versions": told.versions, "model": told.model_after,
-    }  # fmt: skip
+        "against": told.against,
+        "recipe": told.recipe.model_dump(mode="json"),
+        "seed": told.seed,
+        "policy": told.policy,
+        "versions": told.versions,
+        "model": told.model_after,
+    }
     dependencies = {"training data": told.data, "starting model": told.model_before}
     return attest_origin(secret, files, dependencies, recipe, f"urn:redoubt:{told.redoubt}")
 

@@ -25,11 +25,11 @@ def scan_command(
 ) -> None:
     """Look through the files of a model, and say of each what it is and what speaks against it.
 
-    An allow-list decides: a file is allowed if its format is known and nothing in it could run, lead elsewhere or deceive.
-    Nothing is executed, imported or unpacked to disk.
+    An allow-list decides: a file is allowed if its format is known and nothing in it could run, lead elsewhere or
+    deceive. Nothing is executed, imported or unpacked to disk.
 
-    Exit codes: 0 everything is allowed; 1 something speaks against a file; 2 a file could not be judged, its format being
-    unknown or a library missing; 3 an argument is wrong or the path cannot be read; 4 a fault of Redoubt's own.
+    Exit codes: 0 everything is allowed; 1 something speaks against a file; 2 a file could not be judged, its format
+    being unknown or a library missing; 3 an argument is wrong or the path cannot be read; 4 a fault of Redoubt's own.
 
     Example: redoubt scan models/
     """

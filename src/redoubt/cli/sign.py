@@ -22,7 +22,8 @@ def sign(
     model: _Model,
     key: Annotated[Path, typer.Option(help="The private key (PEM; ECDSA over P-256, P-384 or P-521).")],
     signature: Annotated[
-        Path | None, typer.Option("--signature", "-s", help="Where to write.", show_default="MODEL/model.sig or MODEL.sig")
+        Path | None,
+        typer.Option("--signature", "-s", help="Where to write.", show_default="MODEL/model.sig or MODEL.sig"),
     ] = None,
     new_key: Annotated[
         bool, typer.Option("--new-key", help="First make the key (P-256), and its public half as KEY.pub.")
@@ -30,8 +31,8 @@ def sign(
 ) -> None:
     """Sign every file of a MODEL with a key (OpenSSF model signing 1.0), so that any later change is found.
 
-    Works offline. `model_signing verify key` reads what this writes. A key with a password takes it from the environment
-    variable REDOUBT_KEY_PASSWORD.
+    Works offline. `model_signing verify key` reads what this writes. The password of a key, if it has one, is taken
+    from the environment variable REDOUBT_KEY_PASSWORD.
 
     Example: redoubt sign models/reader --key signer.key --new-key
     """
@@ -51,15 +52,16 @@ def verify(
     model: _Model,
     key: Annotated[Path, typer.Option(help="The public key (PEM) of whom you trust.")],
     signature: Annotated[
-        Path | None, typer.Option("--signature", "-s", help="The signature.", show_default="MODEL/model.sig or MODEL.sig")
+        Path | None,
+        typer.Option("--signature", "-s", help="The signature.", show_default="MODEL/model.sig or MODEL.sig"),
     ] = None,
 ) -> None:
     """Check that a MODEL is what was signed: every file is there as it was, and no other.
 
     Reads what `redoubt sign` and `model_signing sign key` write. Files that were changed, removed or added are named.
 
-    Exit codes: 0 it is; 1 it is not, or the signature does not hold; 3 an argument is wrong or something cannot be read;
-    4 a fault of Redoubt's own.
+    Exit codes: 0 it is; 1 it is not, or the signature does not hold; 3 an argument is wrong or something cannot be
+    read; 4 a fault of Redoubt's own.
 
     Example: redoubt verify models/reader --key signer.key.pub
     """
@@ -103,9 +105,7 @@ def make_key(path: Path) -> None:
     password = os.environ.get(_PASSWORD)
     lock = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
-    shared = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    shared = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -217,9 +217,7 @@ def _ready_for_bounds(file: PolicyFile, model: TorchModel, within: PerturbationS
 
 def _static(file: PolicyFile, index: int, device: str, recipe: Recipe) -> TorchModel:
     named = recipe.static[index]
-    source = ModelSource.model_validate(
-        file.policy.model.model_dump() | named.model_dump()
-    )
+    source = ModelSource.model_validate(file.policy.model.model_dump() | named.model_dump())
     try:
         model = load_model(source, file.base, lambda *keys: file.place("harden", "static", index, *keys), device)
     except RedoubtError as error:

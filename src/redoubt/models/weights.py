@@ -19,7 +19,7 @@ def read_weights(path: Path, gate: Gate = OPEN) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU.
 
     Raises:
-        ModelError: the file is refused by the gate: it is a pickle or another kind of file, damaged, or not vouched for.
+        ModelError: the gate refuses the file: it is a pickle or another kind of file, damaged, or not vouched for.
     """
     raw = gate.admit(path, "safetensors", MAX_BYTES)
     try:

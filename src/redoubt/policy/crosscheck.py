@@ -7,7 +7,7 @@ from redoubt.policy.crosscheck_membership import check_membership
 from redoubt.policy.document import Key
 from redoubt.policy.guard_check import check_guard
 from redoubt.policy.problems import Wrong, did_you_mean, nearest
-from redoubt.policy.sources import check_scheme, check_weights
+from redoubt.policy.sources import check_scheme, check_weights, scheme_of
 from redoubt.policy.strategies import refusal
 from redoubt.records import (
     Adversary,
@@ -68,7 +68,9 @@ def vouching(model: ModelSource | SecondModel | StaticModel, path: tuple[Key, ..
                 (*path, key),
                 f"{key} is about the model's file, and a source of {scheme}: "
                 + ("has none without weights" if scheme == "torch" else "has none"),
-                "add weights" if scheme == "torch" else "leave it out, or give the model as a file: torch:, onnx:, sklearn:",
+                "add weights"
+                if scheme == "torch"
+                else "leave it out, or give the model as a file: torch:, onnx:, sklearn:",
             )
 
 

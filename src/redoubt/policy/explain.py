@@ -76,7 +76,8 @@ def _vouched(model: ModelSource) -> str:
     said = f" Its file must have the digest {model.digest}." if model.digest else ""
     if model.signature:
         over = f"all of {model.signature.of}" if model.signature.of else "its file"
-        said += f" Nothing of it is read unless {model.signature.bundle} is a signature by {model.signature.key} over {over}."
+        named = model.signature
+        said += f" Nothing of it is read unless {named.bundle} is a signature by {named.key} over {over}."
     return said
 
 

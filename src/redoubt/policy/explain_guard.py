@@ -36,8 +36,8 @@ def explain_guard(policy: Policy, guard: Guard) -> list[str]:
     paragraphs += [_signal(name, policy, guard) for name in _mentioned(guard)]
     if guard.demand is not None:
         paragraphs.append(
-            f"The model is served only if {guard.demand.attestation}, signed by {guard.demand.key}, says of this very model "
-            f"that every requirement is {listed(guard.demand.accept, 'or')}."
+            f"The model is served only if {guard.demand.attestation}, signed by {guard.demand.key}, says of this very "
+            f"model that every requirement is {listed(guard.demand.accept, 'or')}."
         )
     return [*paragraphs, _record(guard)]
 

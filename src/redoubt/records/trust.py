@@ -16,7 +16,8 @@ class Signature(Record):
     key: str = Field(description="A PEM file with the public key of whom is trusted.")
     of: str | None = Field(
         default=None,
-        description="The folder that was signed: every file in it must be as it was. The model's file alone when absent.",
+        description="The folder that was signed: every file in it must be as it was. The model's file alone when "
+        "absent.",
     )
 
 

@@ -13,8 +13,8 @@ def read_once(path: Path, most: int = MOST_BYTES, *, follow_links: bool = True) 
     """The file's bytes.  Whatever happens to the name afterwards, these are what was read.
 
     Raises:
-        ModelError: there is no such file, it is no plain file (a pipe or a device would make its reader wait), it cannot
-            be read, or it has more than `most` bytes.
+        ModelError: there is no such file, it is no plain file (a pipe or a device would make its reader wait), it
+            cannot be read, or it has more than `most` bytes.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
     try:

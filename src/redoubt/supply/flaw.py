@@ -28,6 +28,11 @@ class Damaged(Exception):
         self.flaw = Flaw(kind, place, what)
 
 
+def words(text: str) -> list[str]:
+    """The words of a list that is written as a text, where one to a line would fill pages."""
+    return text.split()
+
+
 def shown(text: object, most: int = 120) -> str:
     r"""Text of an unknown author on one line, without control characters, cut to `most` characters.
 

@@ -7,8 +7,8 @@
 
 What is then parsed are the bytes that were looked at: nobody can exchange the file between the look and the load.
 
-Not covered: Python modules that a policy names as a factory are imported by Python itself, after a demanded signature of
-their folder was checked.
+Not covered: Python modules that a policy names as a factory are imported by Python itself, after a demanded signature
+of their folder was checked.
 """
 
 from collections.abc import Callable
@@ -100,8 +100,8 @@ class Gate:
         """The bytes of a file of tensors beside an ONNX model, which holds numbers and no format of its own.
 
         Raises:
-            ModelError: it cannot be read, is not what was signed, or the model is pinned by a digest, which says nothing
-                about this file.
+            ModelError: it cannot be read, is not what was signed, or the model is pinned by a digest, which says
+                nothing about this file.
         """
         if self._digest is not None and self._vouched is None:
             raise ModelError(
@@ -115,7 +115,8 @@ class Gate:
     def _check_pin(self, path: Path, raw: bytes) -> None:
         if self._digest is not None and digest(raw) != self._digest:
             raise ModelError(
-                f"{path.name} has the digest {digest(raw)}, and the policy says {self._digest}; nothing in it was executed",
+                f"{path.name} has the digest {digest(raw)}, and the policy says {self._digest}; nothing in it was "
+                f"executed",
                 remedy="find out who changed the file; if it was you, write the new digest",
             )
 

@@ -45,7 +45,8 @@ _KNOWN = (
     (b"GGUF", "a GGUF file"), (b"ggml", "a GGML file"), (b"\x7fELF", "a program or library (ELF)"),
     (b"MZ", "a program or library (Windows)"), (b"\xca\xfe\xba\xbe", "a program or library, or Java"),
     (b"\xcf\xfa\xed\xfe", "a program or library (macOS)"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!", "a RAR archive"), (b"\x28\xb5\x2f\xfd", "a file packed by zstd"), (b"\x04\x22\x4d\x18", "a file packed by LZ4"),
+    (b"Rar!", "a RAR archive"), (b"\x28\xb5\x2f\xfd", "a file packed by zstd"),
+    (b"\x04\x22\x4d\x18", "a file packed by LZ4"),
     (b"#!", "a script"), (b"RDX", "an R workspace"), (b"PAR1", "a Parquet file"), (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"), (b"OBJ\x01", "an Avro file"), (b"%PDF", "a PDF document"),
 )  # fmt: skip
@@ -84,7 +85,9 @@ def judge(name: str, raw: bytes, sizes: Sizes = lambda _: None) -> Judgement:
     if what not in _ZIPS and what != "a file" and tail_is_zip(raw):
         found.append(
             Flaw(
-                Kind.DECEIVES, "the file's end", "is also a zip archive: readers that begin at the end take it for that",
+                Kind.DECEIVES,
+                "the file's end",
+                "is also a zip archive: readers that begin at the end take it for that",
                 "write the file again",
             )
         )
@@ -93,9 +96,7 @@ def judge(name: str, raw: bytes, sizes: Sizes = lambda _: None) -> Judgement:
         format=what,
         size=len(raw),
         digest=digest(raw),
-        findings=tuple(
-            Finding(kind=f.kind, place=f.place, what=f.what, remedy=f.remedy or _WHAT_TO_DO) for f in found
-        ),
+        findings=tuple(Finding(kind=f.kind, place=f.place, what=f.what, remedy=f.remedy or _WHAT_TO_DO) for f in found),
     )
 
 
@@ -106,7 +107,7 @@ def _told_apart(name: str, raw: bytes, sizes: Sizes) -> tuple[str, Iterator[Flaw
     """The format's name, and what its reader finds."""
     if not raw:
         return _empty(name)
-    if raw.startswith(LOCAL) or raw.startswith(b"PK\x05\x06"):
+    if raw.startswith((LOCAL, b"PK\x05\x06")):
         return _zip(raw)
     by_magic: list[tuple[bool, str, Callable[[], Iterator[Flaw]]]] = [
         (raw.startswith(NPY), "npy", lambda: npy_flaws(raw)),
@@ -224,9 +225,15 @@ def _is_tar(raw: bytes) -> bool:
 
 def _begins_like_pickle(raw: bytes) -> bool:
     """Protocols 0 and 1 have no magic: whether the first bytes are as their writers begin."""
-    return raw.startswith((b"(dp", b"(lp", b"(ip", b"(tp", b"ccopy_reg\n", b"c__builtin__\n", b"cos\n", b"cposix\n")) or (
-        raw[:1] in b"c(}]" and raw.rstrip()[-1:] == b"." and b"\n" in raw[:200] and not _is_text(raw)
-    ) or (raw[:1] == b"c" and raw[-1:] == b"." and raw[1:40].partition(b"\n")[0].replace(b".", b"").replace(b"_", b"").isalnum())
+    return (
+        raw.startswith((b"(dp", b"(lp", b"(ip", b"(tp", b"ccopy_reg\n", b"c__builtin__\n", b"cos\n", b"cposix\n"))
+        or (raw[:1] in b"c(}]" and raw.rstrip()[-1:] == b"." and b"\n" in raw[:200] and not _is_text(raw))
+        or (
+            raw[:1] == b"c"
+            and raw[-1:] == b"."
+            and raw[1:40].partition(b"\n")[0].replace(b".", b"").replace(b"_", b"").isalnum()
+        )
+    )
 
 
 def _is_text(raw: bytes) -> bool:

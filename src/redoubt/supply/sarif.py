@@ -26,12 +26,12 @@ _MEANING = {
 def render(path: Path, judged: Sequence[Judgement]) -> bytes:
     """A SARIF log with a result for each finding."""
     results: list[Json] = [_result(path, one, finding) for one in judged for finding in one.findings]
-    driver = {
+    driver: Json = {
         "name": "Redoubt",
         "version": __version__,
         "rules": [{"id": kind.value, "shortDescription": {"text": text}} for kind, text in _MEANING.items()],
     }
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    run: Json = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     log: Json = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -53,5 +53,7 @@ def _result(path: Path, one: Judgement, finding: Finding) -> Json:
                 "logicalLocations": [{"name": finding.place or one.file, "kind": "member"}],
             }
         ],
-        "partialFingerprints": {"redoubtFinding/v1": digest([one.file, finding.kind.value, finding.place, finding.what])},
+        "partialFingerprints": {
+            "redoubtFinding/v1": digest([one.file, finding.kind.value, finding.place, finding.what])
+        },
     }

@@ -17,8 +17,8 @@ MOST_FILES = 100_000
 def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
     """Judge the file at `path`, or every file below it, in the order of their names.
 
-    Symbolic links inside a folder are not followed, but are findings: what they lead to is not part of the folder.  Files
-    of tensors beside an ONNX model are part of it, if the model says so and all speaks for it.
+    Symbolic links inside a folder are not followed, but are findings: what they lead to is not part of the folder.
+    Files of tensors beside an ONNX model are part of it, if the model says so and all speaks for it.
 
     Raises:
         ModelError: there is nothing at `path`, or more than 100,000 files.
@@ -34,7 +34,9 @@ def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
             parts |= _parts(file, name)
         judged.append(one)
     for one in judged:
-        part = one.file in parts and all(f.kind in (Kind.UNKNOWN_FORMAT,) or one.format == "pickle" for f in one.findings)
+        part = one.file in parts and all(
+            f.kind in (Kind.UNKNOWN_FORMAT,) or one.format == "pickle" for f in one.findings
+        )
         yield one.model_copy(update={"findings": (), "format": "tensors of an ONNX model"}) if part else one
 
 
@@ -58,7 +60,7 @@ def sizes_beside(path: Path) -> Sizes:
 
 def _judge(file: Path, name: str, most: int) -> Judgement:
     if file.is_symlink():
-        target = shown(os.readlink(file))
+        target = shown(file.readlink())
         finding = Finding(
             kind=Kind.LEADS_OUTSIDE,
             place="",

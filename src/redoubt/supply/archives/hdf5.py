@@ -68,7 +68,10 @@ def _objects(h5py: Any, file: Any) -> Iterator[Flaw]:
             here, link = f"{at}/{name}", group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
                 yield Flaw(
-                    Kind.LEADS_OUTSIDE, shown(here), f"is a link to '{shown(link.path)}' in file '{shown(link.filename)}'", _REMEDY
+                    Kind.LEADS_OUTSIDE,
+                    shown(here),
+                    f"is a link to '{shown(link.path)}' in file '{shown(link.filename)}'",
+                    _REMEDY,
                 )
             if not isinstance(link, h5py.HardLink):
                 continue  # soft links lead to what is looked at under its own name

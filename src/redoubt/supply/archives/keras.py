@@ -12,7 +12,7 @@ from typing import Any
 
 from redoubt.supply.archives.zips import Zip
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown
+from redoubt.supply.flaw import Damaged, Flaw, shown, words
 from redoubt.supply.tensors.safetensors import json_once
 
 _CODE = {
@@ -26,14 +26,19 @@ _WORDS = {
     "__lambda__": "holds Python bytecode, which runs when it is loaded",
     "__class_method__": "names a method to be looked up and called",
 }
-_PLAIN_CODES = frozenset("__tensor__ __numpy__ __bytes__ __ellipsis__ __tuple__ __keras_tensor__ __typespec__ __tf_tensor__".split())
+_PLAIN_CODES = frozenset(
+    words("__tensor__ __numpy__ __bytes__ __ellipsis__ __tuple__ __keras_tensor__ __typespec__ __tf_tensor__")
+)
 _MODULES = ("keras", "tf_keras", "tensorflow.keras", "builtins")
 _MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5", "model.weights.npz"})
 _FUNCTIONS = frozenset(
-    "elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid "
-    "log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid "
-    "squareplus swish tanh tanh_shrink threshold sparsemax celu cosine_similarity mean_squared_error mean_absolute_error "
-    "categorical_crossentropy sparse_categorical_crossentropy binary_crossentropy accuracy mse mae".split()
+    words(
+        "elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
+        "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign "
+        "sparse_plus sparse_sigmoid squareplus swish tanh tanh_shrink threshold sparsemax celu "
+        "cosine_similarity mean_squared_error mean_absolute_error categorical_crossentropy "
+        "sparse_categorical_crossentropy binary_crossentropy accuracy mse mae"
+    )
 )
 _REMEDY = "do not load it; ask for the model without custom code, or as ONNX"
 _MOST_CONFIG = 64 * 2**20  # bytes
@@ -55,9 +60,7 @@ def keras_flaws(archive: Zip) -> Iterator[Flaw]:
         if member.name not in _MEMBERS and not member.name.startswith("assets/"):
             yield Flaw(Kind.UNKNOWN_FORMAT, shown(member.name), "is nothing that Keras writes", _REMEDY)
         elif member.name.startswith("assets/") and member.size:
-            yield Flaw(
-                Kind.UNKNOWN_FORMAT, shown(member.name), "is a file that a layer of its own reads", _REMEDY
-            )
+            yield Flaw(Kind.UNKNOWN_FORMAT, shown(member.name), "is a file that a layer of its own reads", _REMEDY)
     yield from config_flaws(json_once(archive.read("config.json", _MOST_CONFIG), "config.json"), "config.json")
     json_once(archive.read("metadata.json", _MOST_CONFIG), "metadata.json")
     if "model.weights.h5" in archive.names():
@@ -100,14 +103,19 @@ def _object(value: dict[str, Any], here: str) -> Iterator[Flaw]:
         function = value.get("config")
         if not (module in (None, "builtins") and isinstance(function, str) and function in _FUNCTIONS):
             yield Flaw(
-                Kind.RUNS_CODE, here, f"names the function '{shown(module)}.{shown(function)}', which is looked up and called",
+                Kind.RUNS_CODE,
+                here,
+                f"names the function '{shown(module)}.{shown(function)}', which is looked up and called",
                 _REMEDY,
             )
     elif ">" in kind or (value.get("registered_name") not in (None, kind, f"keras>{kind}") and module is None):
         yield Flaw(Kind.UNKNOWN_NAME, here, f"is of the custom class '{shown(kind)}', whose code is needed", _REMEDY)
     elif module is not None and not _of_keras(module):
         yield Flaw(
-            Kind.RUNS_CODE, here, f"is of the class '{shown(module)}.{shown(kind)}', a module that would be imported", _REMEDY
+            Kind.RUNS_CODE,
+            here,
+            f"is of the class '{shown(module)}.{shown(kind)}', a module that would be imported",
+            _REMEDY,
         )
     elif not kind.isidentifier() and kind not in _PLAIN_CODES:
         yield Flaw(Kind.UNKNOWN_NAME, here, f"is of the class '{shown(kind)}', which is no name", _REMEDY)
@@ -116,7 +124,7 @@ def _object(value: dict[str, Any], here: str) -> Iterator[Flaw]:
 
 
 def _of_keras(module: object) -> bool:
-    """Whether a module is one from which Keras's own classes come.  Its utilities can load files, and are not among them."""
+    """Whether Keras's own classes come from a module.  Its utilities can load files, and are not among them."""
     if not isinstance(module, str):
         return False
     top = module.split(".")
@@ -126,28 +134,29 @@ def _of_keras(module: object) -> bool:
 
 
 _LAYERS = frozenset(
-    (
-        "Functional Model Sequential InputLayer Dense Activation Dropout Flatten Reshape Permute RepeatVector Masking Embedding "
-        "BatchNormalization LayerNormalization GroupNormalization UnitNormalization SpectralNormalization "
-        "Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose SeparableConv1D SeparableConv2D "
-        "DepthwiseConv1D DepthwiseConv2D MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D "
-        "AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D "
-        "GlobalAveragePooling2D GlobalAveragePooling3D LSTM GRU SimpleRNN LSTMCell GRUCell SimpleRNNCell RNN "
-        "StackedRNNCells Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Add Subtract Multiply Average "
-        "Maximum Minimum Concatenate Dot ReLU LeakyReLU PReLU ELU Softmax ThresholdedReLU ZeroPadding1D ZeroPadding2D "
+    words(
+        "Functional Model Sequential InputLayer Dense Activation Dropout Flatten Reshape Permute RepeatVector "
+        "Masking Embedding BatchNormalization LayerNormalization GroupNormalization UnitNormalization "
+        "SpectralNormalization Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose "
+        "SeparableConv1D SeparableConv2D DepthwiseConv1D DepthwiseConv2D MaxPooling1D MaxPooling2D "
+        "MaxPooling3D AveragePooling1D AveragePooling2D AveragePooling3D GlobalMaxPooling1D "
+        "GlobalMaxPooling2D GlobalMaxPooling3D GlobalAveragePooling1D GlobalAveragePooling2D "
+        "GlobalAveragePooling3D LSTM GRU SimpleRNN LSTMCell GRUCell SimpleRNNCell RNN StackedRNNCells "
+        "Bidirectional TimeDistributed ConvLSTM1D ConvLSTM2D ConvLSTM3D Add Subtract Multiply Average Maximum "
+        "Minimum Concatenate Dot ReLU LeakyReLU PReLU ELU Softmax ThresholdedReLU ZeroPadding1D ZeroPadding2D "
         "ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D GaussianNoise "
-        "GaussianDropout AlphaDropout SpatialDropout1D SpatialDropout2D SpatialDropout3D ActivityRegularization "
-        "Attention AdditiveAttention MultiHeadAttention GroupQueryAttention Identity Rescaling Resizing CenterCrop "
-        "Normalization CategoryEncoding Discretization RandomFlip RandomRotation RandomZoom RandomCrop RandomTranslation "
-        "RandomContrast RandomBrightness "
-        "GlorotUniform GlorotNormal HeUniform HeNormal LecunUniform LecunNormal Zeros Ones Constant RandomUniform "
-        "RandomNormal TruncatedNormal VarianceScaling Orthogonal Identity L1 L2 L1L2 OrthogonalRegularizer MaxNorm NonNeg "
-        "UnitNorm MinMaxNorm DTypePolicy Policy "
-        "SGD RMSprop Adam AdamW Adadelta Adagrad Adamax Nadam Ftrl Lion ExponentialDecay CosineDecay PiecewiseConstantDecay "
-        "MeanMetricWrapper Mean Accuracy BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy AUC Precision Recall "
-        "MeanSquaredError MeanAbsoluteError BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Huber "
+        "GaussianDropout AlphaDropout SpatialDropout1D SpatialDropout2D SpatialDropout3D "
+        "ActivityRegularization Attention AdditiveAttention MultiHeadAttention GroupQueryAttention Identity "
+        "Rescaling Resizing CenterCrop Normalization CategoryEncoding Discretization RandomFlip "
+        "RandomRotation RandomZoom RandomCrop RandomTranslation RandomContrast RandomBrightness GlorotUniform "
+        "GlorotNormal HeUniform HeNormal LecunUniform LecunNormal Zeros Ones Constant RandomUniform "
+        "RandomNormal TruncatedNormal VarianceScaling Orthogonal Identity L1 L2 L1L2 OrthogonalRegularizer "
+        "MaxNorm NonNeg UnitNorm MinMaxNorm DTypePolicy Policy SGD RMSprop Adam AdamW Adadelta Adagrad Adamax "
+        "Nadam Ftrl Lion ExponentialDecay CosineDecay PiecewiseConstantDecay MeanMetricWrapper Mean Accuracy "
+        "BinaryAccuracy CategoricalAccuracy SparseCategoricalAccuracy AUC Precision Recall MeanSquaredError "
+        "MeanAbsoluteError BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy Huber "
         "KLDivergence Hinge"
-    ).split()
+    )
 )
 
 

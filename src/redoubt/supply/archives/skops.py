@@ -15,7 +15,7 @@ from typing import Any
 
 from redoubt.supply.archives.zips import Zip
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown
+from redoubt.supply.flaw import Damaged, Flaw, shown, words
 from redoubt.supply.tensors.npy import npy_flaws
 from redoubt.supply.tensors.safetensors import json_once
 
@@ -23,10 +23,12 @@ SCHEMA = "schema.json"
 _MOST_SCHEMA = 256 * 2**20  # bytes
 _MOST_NODES = 5_000_000
 _LOADERS = frozenset(
-    "ObjectNode DictNode DefaultDictNode ListNode TupleNode SetNode JsonNode NdArrayNode MaskedArrayNode RandomStateNode "
-    "RandomGeneratorNode DTypeNode SparseMatrixNode SliceNode BytesNode BytearrayNode TypeNode FunctionNode TreeNode "
-    "LossNode CachedNode ConstructorFromReduceNode ReduceNode _DictWithDeprecatedKeysNode DatetimeNode "
-    "QuantileForestNode".split()
+    words(
+        "ObjectNode DictNode DefaultDictNode ListNode TupleNode SetNode JsonNode NdArrayNode MaskedArrayNode "
+        "RandomStateNode RandomGeneratorNode DTypeNode SparseMatrixNode SliceNode BytesNode BytearrayNode "
+        "TypeNode FunctionNode TreeNode LossNode CachedNode ConstructorFromReduceNode ReduceNode "
+        "_DictWithDeprecatedKeysNode DatetimeNode QuantileForestNode"
+    )
 )
 _FORBIDDEN = {
     "MethodNode": "binds a method of an object, by which other code can be reached",
@@ -35,12 +37,19 @@ _FORBIDDEN = {
 }
 _PLAIN = frozenset(
     {
-        *(f"builtins.{name}" for name in "dict list set frozenset tuple str int float bool bytes bytearray slice complex".split()),
-        *(f"numpy.{name}" for name in "ndarray dtype generic matrix bool bool_ str_ bytes_ ma.MaskedArray".split()),
+        *(f"builtins.{name}" for name in words(
+        "dict list set frozenset tuple str int float bool bytes bytearray slice complex"
+    )),
+        *(f"numpy.{name}" for name in words(
+        "ndarray dtype generic matrix bool bool_ str_ bytes_ ma.MaskedArray"
+    )),
         *(f"numpy.{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
-        *(f"numpy.{name}" for name in "float16 float32 float64 longdouble complex64 complex128 intp int_ object_".split()),
+        *(f"numpy.{name}" for name in words(
+        "float16 float32 float64 longdouble complex64 complex128 intp int_ object_"
+    )),
         "numpy.random.mtrand.RandomState", "numpy.random._generator.Generator", "numpy.ma.MaskedArray",
-        "collections.defaultdict", "collections.OrderedDict", "datetime.datetime", "datetime.timedelta", "datetime.date",
+        "collections.defaultdict", "collections.OrderedDict",
+        "datetime.datetime", "datetime.timedelta", "datetime.date",
     }
 )  # fmt: skip
 _SPARSE = re.compile(r"scipy\.sparse\._?\w+\.\w+_(matrix|array)")
@@ -49,7 +58,9 @@ _FUNCTIONS = re.compile(
     r"arcsin|arccos|arctan|sinh|cosh|tanh|arcsinh|arccosh|arctanh|add|subtract|multiply|divide|true_divide|power|maximum|"
     r"minimum|floor|ceil|rint|trunc|clip|hypot|isnan|isfinite|isinf)|scipy\.special\.(_ufuncs\.)?(expit|logit|erf|erfc)"
 )
-_SKLEARN = re.compile(r"sklearn\.(?!externals\.|datasets\.|utils\._testing\.|conftest\.)(?!.*\.tests?\.)[\w.]*\b_*[A-Z]\w*")
+_SKLEARN = re.compile(
+    r"sklearn\.(?!externals\.|datasets\.|utils\._testing\.|conftest\.)(?!.*\.tests?\.)[\w.]*\b_*[A-Z]\w*"
+)
 _REMEDY = "save a model made of scikit-learn's own parts, or offer it as python:<module>:<callable>"
 
 

@@ -1,7 +1,8 @@
 """What `torch.save` writes since 1.6: a zip archive of one pickle, and a member for each storage it refers to.
 
-Source: torch/serialization.py and caffe2/serialize/inline_container.cc.  TorchScript (`torch.jit.save`) and `torch.export`
-archives use the same container for programs: they are refused, since loading one is running what its author compiled.
+Source: torch/serialization.py and caffe2/serialize/inline_container.cc.  TorchScript (`torch.jit.save`) and
+`torch.export` archives use the same container for programs: they are refused, since loading one is running what its
+author compiled.
 """
 
 import re
@@ -25,7 +26,9 @@ def root_of(archive: Zip) -> str | None:
     if len(roots) != 1:
         return None
     (root,) = roots
-    return root if {f"{root}/data.pkl", f"{root}/constants.pkl", f"{root}/archive_format"} & set(archive.names()) else None
+    return (
+        root if {f"{root}/data.pkl", f"{root}/constants.pkl", f"{root}/archive_format"} & set(archive.names()) else None
+    )
 
 
 def torch_zip_flaws(archive: Zip, root: str) -> Iterator[Flaw]:
@@ -38,7 +41,10 @@ def torch_zip_flaws(archive: Zip, root: str) -> Iterator[Flaw]:
     inner = [name.removeprefix(f"{root}/") for name in names]
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner) or "archive_format" in inner:
         yield Flaw(
-            Kind.RUNS_CODE, f"{shown(root)}/code", "is a TorchScript or exported program: loading it runs its code", _PROGRAM
+            Kind.RUNS_CODE,
+            f"{shown(root)}/code",
+            "is a TorchScript or exported program: loading it runs its code",
+            _PROGRAM,
         )
     else:
         for name, bare in zip(names, inner, strict=True):
@@ -55,7 +61,10 @@ def torch_zip_flaws(archive: Zip, root: str) -> Iterator[Flaw]:
             continue
         if done.end != len(raw):
             yield Flaw(
-                Kind.DECEIVES, f"{shown(member.name)}, byte {done.end}", "bytes stand behind the pickle's end", "save it again"
+                Kind.DECEIVES,
+                f"{shown(member.name)}, byte {done.end}",
+                "bytes stand behind the pickle's end",
+                "save it again",
             )
     for member in archive.members:
         if not member.name.endswith(".pkl"):

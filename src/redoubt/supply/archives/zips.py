@@ -126,7 +126,9 @@ class Zip:
         at = len(raw) - 22
         if at < 0 or raw[at : at + 4] != END:
             if END in raw[-65557:]:
-                raise Damaged("", "has a comment, or bytes after its end, in which another archive can hide", Kind.DECEIVES)
+                raise Damaged(
+                    "", "has a comment, or bytes after its end, in which another archive can hide", Kind.DECEIVES
+                )
             raise Damaged("", "has no end record of a zip archive")
         disk, first, here, count, size, start, comment = struct.unpack_from("<4H2LH", raw, at + 4)
         if comment:
@@ -145,7 +147,9 @@ class Zip:
             raise Damaged("", "is one part of an archive on several disks")
         if start + size != ends:
             raise Damaged(
-                "", "its central directory is not where its end record says: bytes stand before or between", Kind.DECEIVES
+                "",
+                "its central directory is not where its end record says: bytes stand before or between",
+                Kind.DECEIVES,
             )
         if count > MOST_ENTRIES:
             raise Damaged("", f"has {count} entries; at most {MOST_ENTRIES} are read", Kind.BOMB)
@@ -184,13 +188,17 @@ class Zip:
         if raw[offset : offset + 4] != LOCAL or offset + 30 > len(raw):
             raise Damaged(here, f"has no local header at byte {offset}", Kind.DECEIVES)
         fields = struct.unpack_from("<5H3L2H", raw, offset + 4)
-        its_flags, its_method, its_crc, its_packed, its_plain, names, extras = (fields[i] for i in (1, 2, 5, 6, 7, 8, 9))
+        its_flags, its_method, its_crc, its_packed, its_plain, names, extras = (
+            fields[i] for i in (1, 2, 5, 6, 7, 8, 9)
+        )
         its_name = _text(raw[offset + 30 : offset + 30 + names], its_flags)
         extra = raw[offset + 30 + names : offset + 30 + names + extras]
         its_plain, its_packed, _ = _zip64(extra, (its_plain, its_packed, 0), here)
         if its_name != name:
             raise Damaged(
-                here, f"is called '{shown(its_name)}' in its local header: readers differ in which they believe", Kind.DECEIVES
+                here,
+                f"is called '{shown(its_name)}' in its local header: readers differ in which they believe",
+                Kind.DECEIVES,
             )
         later = bool(flags & 8)
         same = (its_crc, its_packed, its_plain) == (crc, packed, plain)
@@ -203,7 +211,11 @@ class Zip:
         at = 0
         for offset, member in sorted(found, key=lambda pair: pair[0]):
             if offset != at:
-                what = "shares bytes with the entry before" if offset < at else "has bytes before it that belong to no entry"
+                what = (
+                    "shares bytes with the entry before"
+                    if offset < at
+                    else "has bytes before it that belong to no entry"
+                )
                 raise Damaged(shown(member.name), what, Kind.BOMB if offset < at else Kind.DECEIVES)
             at = self._after(member)
         if at != start:
@@ -215,8 +227,9 @@ class Zip:
         for mark in (_DESCRIPTOR, b""):
             for form in ("<LLL", "<LQQ"):
                 whole = mark + struct.pack(form, member.crc, *_fit(form, member))
-                if raw[at : at + len(whole)] == whole and raw[at + len(whole) : at + len(whole) + 3] in (
-                    LOCAL[:3], CENTRAL[:3]
+                if (
+                    raw[at : at + len(whole)] == whole
+                    and raw[at + len(whole) : at + len(whole) + 3] in (LOCAL[:3], CENTRAL[:3])
                 ) or (raw[at : at + len(whole)] == whole and mark):
                     return at + len(whole)
         return at
@@ -294,7 +307,9 @@ def _name_flaws(member: Member) -> Iterator[Flaw]:
         yield Flaw(Kind.DECEIVES, here, "has a name that systems read differently", "write the archive again")
     if stat.S_ISLNK(member.mode):
         yield Flaw(
-            Kind.LEADS_OUTSIDE, here, "is a symbolic link, by which the next member is written elsewhere",
+            Kind.LEADS_OUTSIDE,
+            here,
+            "is a symbolic link, by which the next member is written elsewhere",
             "do not unpack it; ask its author for an archive of plain files",
         )
     if name.endswith("/") and member.size:

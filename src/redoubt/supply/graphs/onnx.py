@@ -55,7 +55,7 @@ class _Found:
 def looks_like_onnx(raw: bytes) -> bool:
     """Whether the bytes are a message with a graph in it, and versions where ONNX has them."""
     try:
-        numbers = {number: value for number, value in fields(memoryview(raw), "")}
+        numbers = dict(fields(memoryview(raw), ""))
     except Damaged:
         return False
     return isinstance(numbers.get(7), memoryview) and isinstance(numbers.get(1, 0), int) and bool({1, 8} & set(numbers))
@@ -77,7 +77,8 @@ def onnx_flaws(raw: bytes, sizes: Sizes) -> Iterator[Flaw]:
         yield Flaw(
             Kind.CUSTOM_OPERATOR,
             f"operator {shown(domain)}.{shown(operator)}",
-            f"is none of ONNX's and not defined in the file ({count} uses): to run it, a library of somebody else's is loaded",
+            f"is none of ONNX's and not defined in the file ({count} uses): to run it, a library of somebody "
+            f"else's is loaded",
             _REMEDY,
         )
     yield from _unfolding(found)
@@ -250,7 +251,9 @@ def _outside(external: External, sizes: Sizes) -> Iterator[Flaw]:
     size = sizes(os.fspath(pure))
     if size is None:
         yield Flaw(
-            Kind.LEADS_OUTSIDE, here, f"is read from '{shown(location)}', which is no plain file beside the model",
+            Kind.LEADS_OUTSIDE,
+            here,
+            f"is read from '{shown(location)}', which is no plain file beside the model",
             "put the file there, or export the model as one file",
         )
         return
@@ -259,7 +262,10 @@ def _outside(external: External, sizes: Sizes) -> Iterator[Flaw]:
         yield Flaw(Kind.DAMAGED, here, f"lies beyond the end of '{shown(location)}'", _REMEDY)
     elif external.needed is not None and length != external.needed:
         yield Flaw(
-            Kind.DECEIVES, here, f"has {length} bytes in '{shown(location)}' for {external.needed} that its shape needs", _REMEDY
+            Kind.DECEIVES,
+            here,
+            f"has {length} bytes in '{shown(location)}' for {external.needed} that its shape needs",
+            _REMEDY,
         )
 
 

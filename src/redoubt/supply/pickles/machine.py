@@ -1,9 +1,9 @@
 """Follows a pickle step by step as the unpickler would, but imports nothing and calls nothing.
 
 A pickle is a program for a machine with a stack.  A list of its opcodes tells too little: names can be put together on
-the stack, hidden in the memo, or reached through calls.  So the stack is kept, with a stand-in for everything that would
-be imported or called, and each import, call and state is looked up in the allow-list at the step where it would happen.
-The first step that is not allowed ends the reading: what a program does after a foreign call cannot be known.
+the stack, hidden in the memo, or reached through calls.  So the stack is kept, with a stand-in for everything that
+would be imported or called, and each import, call and state is looked up in the allow-list at the step where it would
+happen. The first step that is not allowed ends the reading: what a program does after a foreign call cannot be known.
 
 Source: CPython 3.13, Lib/pickle.py (`_Unpickler`) and Lib/pickletools.py.  Protocols 0 to 5.  Not read, and so refused:
 extension codes, INST and OBJ of protocol 0 and 1, out-of-band buffers.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown
+from redoubt.supply.flaw import Damaged, Flaw, shown, words
 from redoubt.supply.pickles import names
 from redoubt.supply.pickles.values import Made, Map, Name, Row, Stored, Value, described
 
@@ -323,7 +323,9 @@ class _Machine:
             raise Damaged(self._place(), "the pickle calls with arguments that are no tuple")
         if not isinstance(function, Name):
             raise Stop(
-                Flaw(Kind.RUNS_CODE, self._place(), f"calls {described(function)}, which is no name of the list", _REMEDY)
+                Flaw(
+                    Kind.RUNS_CODE, self._place(), f"calls {described(function)}, which is no name of the list", _REMEDY
+                )
             )
         fits = names.CALLS.get(function.key)
         if fits is None or not fits(args.items):
@@ -342,9 +344,20 @@ class _Machine:
         if keywords:
             self._pop()
         args, kind = self._pop(), self._pop()
-        if not isinstance(kind, Name) or kind.key not in names.NEW or not isinstance(args, Row) or args.items or keywords:
+        if (
+            not isinstance(kind, Name)
+            or kind.key not in names.NEW
+            or not isinstance(args, Row)
+            or args.items
+            or keywords
+        ):
             raise Stop(
-                Flaw(Kind.UNKNOWN_NAME, self._place(), f"makes an instance of {described(kind)}, which may not be", _REMEDY)
+                Flaw(
+                    Kind.UNKNOWN_NAME,
+                    self._place(),
+                    f"makes an instance of {described(kind)}, which may not be",
+                    _REMEDY,
+                )
             )
         self.push(Made(kind.key, ()))
 
@@ -352,7 +365,9 @@ class _Machine:
         state, target = self._pop(), self._top()
         if not isinstance(target, Made) or target.key not in names.BUILDS:
             raise Stop(
-                Flaw(Kind.UNKNOWN_NAME, self._place(), f"gives a state to {described(target)}, which may not be", _REMEDY)
+                Flaw(
+                    Kind.UNKNOWN_NAME, self._place(), f"gives a state to {described(target)}, which may not be", _REMEDY
+                )
             )
         target.state = state
         if self._after_build is not None:
@@ -363,7 +378,12 @@ class _Machine:
 
     def _refuse_fill(self, target: Value) -> None:
         raise Stop(
-            Flaw(Kind.UNKNOWN_NAME, self._place(), f"fills {described(target)} by its own methods, which may not be", _REMEDY)
+            Flaw(
+                Kind.UNKNOWN_NAME,
+                self._place(),
+                f"fills {described(target)} by its own methods, which may not be",
+                _REMEDY,
+            )
         )
 
     def _refuse_opcode(self, code: int) -> None:
@@ -485,7 +505,9 @@ _DANGERS = {
     "multiprocessing": "it starts a process",
     "threading": "it runs code in the background",
 }
-_BUILTIN_DANGERS = frozenset("eval exec compile open __import__ getattr setattr delattr apply execfile input map".split())
+_BUILTIN_DANGERS = frozenset(
+    words("eval exec compile open __import__ getattr setattr delattr apply execfile input map")
+)
 
 
 def danger_of(name: Name) -> str | None:

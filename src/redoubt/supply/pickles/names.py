@@ -9,15 +9,16 @@ and does nothing else.
 import re
 from collections.abc import Callable, Sequence
 
+from redoubt.supply.flaw import words
 from redoubt.supply.pickles.values import Made, Map, Name, Row, Value
 
-_DTYPES = (
-    "float64 double float32 float half float16 bfloat16 int64 long int32 int int16 short int8 uint8 uint16 uint32 uint64 "
-    "bool complex32 complex64 complex128 chalf cfloat cdouble float8_e4m3fn float8_e5m2 float8_e4m3fnuz "
-    "float8_e5m2fnuz float8_e8m0fnu"
-).split()
-_STORAGES = "Double Float Half Long Int Short Char Byte Bool BFloat16 ComplexDouble ComplexFloat".split()
-_TYPES = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple".split()
+_DTYPES = words(
+    "float64 double float32 float half float16 bfloat16 int64 long int32 int int16 short int8 uint8 "
+    "uint16 uint32 uint64 bool complex32 complex64 complex128 chalf cfloat cdouble float8_e4m3fn "
+    "float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu"
+)
+_STORAGES = words("Double Float Half Long Int Short Char Byte Bool BFloat16 ComplexDouble ComplexFloat")
+_TYPES = words("bool bytearray bytes complex dict float frozenset int list object range set slice str tuple")
 _CODE = re.compile(r"[<>|=]?[A-Za-z]\d{0,9}")
 _ARRAYS = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 
@@ -30,8 +31,8 @@ VALUES = frozenset(
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
         *((module, name) for module in ("numpy.core.multiarray", "numpy._core.multiarray") for name in ("ndarray",)),
-        *(("numpy", name) for name in "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()),
-        *(("numpy", name) for name in "float16 float32 float64 complex64 complex128 str_ bytes_".split()),
+        *(("numpy", name) for name in words("bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64")),
+        *(("numpy", name) for name in words("float16 float32 float64 complex64 complex128 str_ bytes_")),
         ("joblib.numpy_pickle", "NumpyArrayWrapper"),
         ("collections", "OrderedDict"),
     }
@@ -144,7 +145,7 @@ BUILDS = frozenset(
 
 
 def dtype_code(value: Value) -> str | None:
-    """`f8`, `O`, …: the code with which a NumPy dtype was made; None if it is none, or a dtype with fields or subarrays.
+    """`f8`, `O`, …: the code with which a NumPy dtype was made; None if it is none.
 
     A dtype gets its fields by a state; without fields the state's third to fifth values are None.
     """

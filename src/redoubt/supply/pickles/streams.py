@@ -109,7 +109,11 @@ def _past_array(raw: bytes, at: int, built: Made) -> int:
     if not isinstance(state, Map):
         raise Damaged(here, "an array of joblib has no description")
     code, shape, subclass = dtype_code(state.get("dtype")), state.get("shape"), state.get("subclass")
-    if not isinstance(subclass, Name) or subclass.name not in ("ndarray", "memmap") or subclass.module.split(".")[0] != "numpy":
+    if (
+        not isinstance(subclass, Name)
+        or subclass.name not in ("ndarray", "memmap")
+        or subclass.module.split(".")[0] != "numpy"
+    ):
         raise Damaged(here, "an array of joblib is of a class of its own", Kind.UNKNOWN_NAME)
     if code == "O":
         return follow_joblib(raw, at).end  # objects: a pickle in the pickle, held to the same list

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from redoubt.supply.flaw import shown
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | Row | Map | Name | Made | Stored"
+Value: TypeAlias = "bool | int | float | str | bytes | Row | Map | Name | Made | Stored | None"
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 Both are in-toto statements (version 1) in a Sigstore bundle, so that others can read them.  The assessment's is a test
 result (in-toto.io/attestation/test-result/v0.1): requirements that hold under `passedTests`, violated ones under
-`failedTests`, undecided ones under `warnedTests`; what Redoubt's guard asks for beyond that is under `redoubt`.  Origin is
-SLSA provenance (slsa.dev/provenance/v1).
+`failedTests`, undecided ones under `warnedTests`; what Redoubt's guard asks for beyond that is under `redoubt`.  Origin
+is SLSA provenance (slsa.dev/provenance/v1).
 """
 
 from collections.abc import Mapping
@@ -82,8 +82,8 @@ def check_evidence(raw: bytes, key: ec.EllipticCurvePublicKey, demand: Demand, p
         model: the model's digest, as it was loaded.
 
     Raises:
-        SignatureError: the signature does not hold, it is about another model, or a requirement is missing, another one, or
-            has another verdict.
+        SignatureError: the signature does not hold, it is about another model, or a requirement is missing, another
+            one, or has another verdict.
     """
     name = demand.attestation
     told = unseal(raw, key, name)
@@ -95,7 +95,8 @@ def check_evidence(raw: bytes, key: ec.EllipticCurvePublicKey, demand: Demand, p
         raise SignatureError(f"{name} does not say what was required", remedy=_AGAIN)
     if said.get("model") != model:
         raise SignatureError(
-            f"{name} is about another model, {shown(said.get('model'))}; the one that was loaded is {model}", remedy=_AGAIN
+            f"{name} is about another model, {shown(said.get('model'))}; the one that was loaded is {model}",
+            remedy=_AGAIN,
         )
     found = {row.get("id"): row for row in rows if isinstance(row, dict)}
     if len(found) != len(rows):
@@ -166,7 +167,9 @@ def model_file(source: ModelSource) -> str | None:
     return source.weights if scheme == "torch" else rest if scheme in ("onnx", "sklearn") else None
 
 
-_AGAIN = "assess this very model by this policy, and attest it: redoubt assess POLICY && redoubt attest POLICY --key KEY"
+_AGAIN = (
+    "assess this very model by this policy, and attest it: redoubt assess POLICY && redoubt attest POLICY --key KEY"
+)
 
 
 def _subjects(files: Mapping[str, str]) -> list[Json]:
@@ -175,4 +178,3 @@ def _subjects(files: Mapping[str, str]) -> list[Json]:
 
 def _hex(value: str) -> dict[str, str]:
     return {"sha256": value.removeprefix("sha256:")}
-

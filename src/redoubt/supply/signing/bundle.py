@@ -1,8 +1,8 @@
 """Sigstore bundles that hold one in-toto statement, signed by a key: what model signatures and attestations come in.
 
 Source: github.com/sigstore/protobuf-specs, protos/sigstore_bundle.proto, version 0.3; github.com/in-toto/attestation,
-spec/v1.  Bundles of the public Sigstore service, with a certificate and a log entry, are not read: they need the network
-or its trust root.
+spec/v1.  Bundles of the public Sigstore service, with a certificate and a log entry, are not read: they need the
+network or its trust root.
 """
 
 import base64
@@ -24,7 +24,9 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 MOST_BUNDLE = 64 * 2**20  # bytes
 
 
-def seal(key: ec.EllipticCurvePrivateKey, subjects: list[Json], predicate_type: str, predicate: Mapping[str, Json]) -> bytes:
+def seal(
+    key: ec.EllipticCurvePrivateKey, subjects: list[Json], predicate_type: str, predicate: Mapping[str, Json]
+) -> bytes:
     """A statement about subjects, signed, as the text of a bundle.
 
     Args:

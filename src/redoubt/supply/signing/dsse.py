@@ -1,7 +1,7 @@
 """Dead Simple Signing Envelopes: what is signed is the payload and its type together, byte by byte.
 
-Source: github.com/secure-systems-lab/dsse, protocol.md and envelope.md, version 1.0.2.  Keys are ECDSA over P-256, P-384
-or P-521 with SHA-256, -384 or -512, as OpenSSF model signing takes them.
+Source: github.com/secure-systems-lab/dsse, protocol.md and envelope.md, version 1.0.2.  Keys are ECDSA over P-256,
+P-384 or P-521 with SHA-256, -384 or -512, as OpenSSF model signing takes them.
 """
 
 import hashlib
@@ -57,7 +57,9 @@ def read_public_key(pem: bytes, name: str) -> ec.EllipticCurvePublicKey:
         PolicyError: it is no ECDSA key over P-256, P-384 or P-521, or a private one.
     """
     if b"PRIVATE" in pem:
-        raise PolicyError(f"{name} is a private key", remedy="give its public half, and keep the private one to yourself")
+        raise PolicyError(
+            f"{name} is a private key", remedy="give its public half, and keep the private one to yourself"
+        )
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):

@@ -1,4 +1,4 @@
-"""Signatures of whole models after OpenSSF model signing, version 1.0: a manifest of all files, in an in-toto statement.
+"""Signatures of whole models after OpenSSF model signing 1.0: a manifest of all files, in an in-toto statement.
 
 The predicate lists each file with its digest; the subject is the model, with the digest over all of these.  What
 `model_signing sign key` writes is read, and the other way round.
@@ -6,8 +6,8 @@ The predicate lists each file with its digest; the subject is the model, with th
 Stricter than that tool: nothing is left out but the signature's own file, so that a file added under `.git` is found as
 well; symbolic links are always refused; names are checked before anything is looked up by them.
 
-Source: github.com/sigstore/model-transparency 1.1.1, src/model_signing/.  Not read: digests by BLAKE3, and signatures over
-shards of files.
+Source: github.com/sigstore/model-transparency 1.1.1, src/model_signing/.  Not read: digests by BLAKE3, and signatures
+over shards of files.
 """
 
 import hashlib
@@ -83,16 +83,14 @@ def digest_files(root: Path, leave_out: frozenset[Path] = frozenset(), algorithm
     if not root.is_dir():
         return Manifest(root, {ALONE: _digest(root, ALONE, algorithm)}, algorithm)
     skipped = {path.absolute() for path in leave_out}
-    found = {
-        name: _digest(path, name, algorithm) for path, name in _below(root) if path.absolute() not in skipped
-    }
+    found = {name: _digest(path, name, algorithm) for path, name in _below(root) if path.absolute() not in skipped}
     if not found:
         raise ModelError(f"{root} has no files", remedy="name the folder of a model")
     return Manifest(root, found, algorithm)
 
 
 def sign_model(root: Path, key: ec.EllipticCurvePrivateKey, signature: Path) -> bytes:
-    """The signature of a model, as the text of a bundle.  `signature` is where it will be written: no part of the model.
+    """The signature of a model, as the text of a bundle; where it will be written is no part of the model.
 
     Raises:
         SignatureError, ModelError: as `digest_files`.
@@ -109,9 +107,7 @@ def sign_model(root: Path, key: ec.EllipticCurvePrivateKey, signature: Path) -> 
         PREDICATE,
         {
             "serialization": serialization,
-            "resources": [
-                {"name": name, "algorithm": "sha256", "digest": manifest.digests[name]} for name in ordered
-            ],
+            "resources": [{"name": name, "algorithm": "sha256", "digest": manifest.digests[name]} for name in ordered],
         },
     )
 
@@ -127,7 +123,9 @@ def verify_model(root: Path, key: ec.EllipticCurvePublicKey, signature: Path) ->
     signed = _read(told, root, signature.name)
     there = digest_files(root, frozenset({signature}), signed.algorithm)
     wrong = [
-        *_listed("changed", [n for n in signed.digests if n in there.digests and there.digests[n] != signed.digests[n]]),
+        *_listed(
+            "changed", [n for n in signed.digests if n in there.digests and there.digests[n] != signed.digests[n]]
+        ),
         *_listed("removed", [n for n in signed.digests if n not in there.digests]),
         *_listed("added", [n for n in there.digests if n not in signed.digests]),
     ]

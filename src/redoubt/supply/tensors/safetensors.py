@@ -1,7 +1,7 @@
 """safetensors: a length, a header of JSON, and the tensors' bytes without a gap.
 
-Source: github.com/huggingface/safetensors, README "Format".  The format has no code to run; what can go wrong in it is a
-header that makes its reader take too much memory, tensors that share bytes, and bytes that belong to no tensor.
+Source: github.com/huggingface/safetensors, README "Format".  The format has no code to run; what can go wrong in it is
+a header that makes its reader take too much memory, tensors that share bytes, and bytes that belong to no tensor.
 """
 
 import json
@@ -14,7 +14,8 @@ from redoubt.supply.flaw import Damaged, Flaw, shown
 
 MOST_HEADER = 100_000_000  # bytes, as the format's own reader has it
 _BITS = {
-    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "I16": 16,
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "I16": 16,
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64,
     "F64": 64, "I64": 64, "U64": 64,
 }  # fmt: skip

@@ -102,11 +102,11 @@ def assess(
 
     proven = [prove_requirement(plan, system, store) for plan in moving]
 
-    beside = {id(plan): rest for plan, *rest in zip(moving, work, looked, proven, strict=True)}
+    moves = iter(zip(work, looked, proven, strict=True))
     concluded = [
         conclude_plan(plan, system)
         if isinstance(plan, MembershipPlan)
-        else _conclude(plan, system, clean, *beside[id(plan)])
+        else _conclude(plan, system, clean, *next(moves))
         for plan in plans
     ]
     evidence = _evidence(system, [found for found, _ in concluded])

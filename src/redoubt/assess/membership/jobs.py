@@ -17,6 +17,7 @@ from redoubt.attacks.membership import MembershipAttack, greatest, halves, scale
 from redoubt.attacks.membership.shadows import Trainer, trainer_for
 from redoubt.models.locate import nowhere
 from redoubt.records import Access, MembershipRequirement, StorageError, digest
+from redoubt.records.canonical import Json
 
 GROUP = 8  # shadow models trained side by side, whatever the number of workers: it decides the last bits of results
 RECORDS = 250  # asked about in one job
@@ -91,7 +92,8 @@ class ShadowJob:
     def key(self, run: str) -> str:
         """Over recipe, records, seed, code and libraries; not over the target, which has no part in it."""
         scene = self.scene
-        claim = ["shadows", scene.trainer, scene.shown, scene.seed, self.first, self.count, code_digest(), versions()]
+        code: list[Json] = [code_digest(), versions()]
+        claim: list[Json] = ["shadows", scene.trainer, scene.shown, scene.seed, self.first, self.count, *code]
         return digest(claim).removeprefix("sha256:")
 
     def perform(self, system: System) -> bytes:
@@ -154,7 +156,7 @@ class AskJob:
             asked = self.attack.variants(x, system.model.face, Generator().manual_seed(self.scene.seed))
         found = []
         with repeatable(self.scene.seed):
-            for part in asked.flatten(0, 1).split(_AT_ONCE):
+            for part in torch.split(asked.flatten(0, 1), _AT_ONCE):
                 found.append(system.model.query(part.to(system.device)))
         labels = torch.cat([answer.labels.cpu() for answer in found]).view(len(x), -1)
         refused = torch.cat([answer.refused.cpu() for answer in found]).view(len(x), -1)

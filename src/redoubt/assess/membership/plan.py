@@ -1,6 +1,6 @@
 """The plan of a membership requirement: who is shown, which strategies, which jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -78,7 +78,7 @@ class MembershipPlan:
             self.asked[job.attack.name if job.attack else None, job.rows[0]] = unpack(content)
 
 
-def _alone(job: ShadowJob | AskJob) -> Iterator[ShadowJob | AskJob]:
+def _alone(job: ShadowJob | AskJob) -> Generator[ShadowJob | AskJob, object, None]:
     yield job
 
 

@@ -84,7 +84,7 @@ class ShadowClassifier(MembershipAttack):
         mean[-1], spread[-1] = 0.0, 1.0
         learnt, asked = (learnt - mean) / spread, (asked - mean) / spread
         scores = torch.empty(len(view.y), dtype=torch.float64)
-        for label in view.y.unique():
+        for label in sorted(set(view.y.tolist())):
             mine = view.y == label
             weights = fit_logistic(learnt[:, mine].flatten(0, 1), own.inside[some][:, mine].flatten(), self.ridge)
             scores[mine] = asked[mine] @ weights

@@ -70,10 +70,11 @@ class SklearnTrainer:
     def describe(self) -> Json:
         """See `Trainer`."""
         kind = type(self.estimator)
-        settings = {key: repr(value)[:500] for key, value in sorted(self.estimator.get_params().items())}
-        return {"kind": "sklearn", "class": f"{kind.__module__}.{kind.__name__}", "settings": settings} | {
-            "face": self.adapter.describe()
+        settings: dict[str, Json] = {
+            key: repr(value)[:500] for key, value in sorted(self.estimator.get_params().items())
         }
+        name = f"{kind.__module__}.{kind.__name__}"
+        return {"kind": "sklearn", "class": name, "settings": settings, "face": self.adapter.describe()}
 
     def scores(self, x: Tensor, y: Tensor, inside: Tensor, seeds: Sequence[int]) -> Tensor:
         """See `Trainer`."""

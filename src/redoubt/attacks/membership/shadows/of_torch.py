@@ -84,13 +84,13 @@ class TorchTrainer:
                     optimizer.step()
             module.eval()
             with torch.no_grad():
-                found.append(torch.cat([self._logits(module(part)) for part in x.split(_ASK)]))
+                found.append(torch.cat([self._logits(module(part)) for part in torch.split(x, _ASK)]))
         return torch.stack(found)
 
     def _side_by_side(
         self, modules: list[nn.Module], x: Tensor, y: Tensor, rows: Tensor, seeds: Sequence[int]
     ) -> Tensor:
-        weights, buffers = stack_module_state(modules)  # type: ignore[arg-type]
+        weights, buffers = stack_module_state(modules)
         frame = copy.deepcopy(modules[0]).to("meta")
 
         def ask(at: dict[str, Tensor], kept: dict[str, Tensor], given: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class TorchTrainer:
                 optimizer.step()
         frame.eval()
         with torch.no_grad():
-            return torch.cat([everyone(weights, buffers, part) for part in x.split(_ASK)], dim=1)
+            return torch.cat([everyone(weights, buffers, part) for part in torch.split(x, _ASK)], dim=1)
 
     def _steps(self, size: int, seeds: Sequence[int]) -> Iterator[tuple[float, Tensor]]:
         """Learning rate and places in each model's records, int64 `[G, B]`, step by step."""
@@ -120,7 +120,7 @@ class TorchTrainer:
         each = math.ceil(size / recipe.batch)
         for epoch in range(recipe.epochs):
             order = torch.stack([torch.randperm(size, generator=rng) for rng in draws])
-            for step, places in enumerate(order.split(recipe.batch, dim=1)):
+            for step, places in enumerate(torch.split(order, recipe.batch, dim=1)):
                 done = (epoch * each + step) / (recipe.epochs * each)
                 yield recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done)), places
 
@@ -144,7 +144,7 @@ def can_be_batched(module: nn.Module, x: Tensor) -> bool:
     if any(isinstance(part, slow) for part in module.modules()):
         return False
     try:
-        weights, buffers = stack_module_state([module, copy.deepcopy(module)])  # type: ignore[list-item]
+        weights, buffers = stack_module_state([module, copy.deepcopy(module)])
         frame = copy.deepcopy(module).to("meta")
         torch.func.vmap(lambda at, kept: functional_call(frame, (at, kept), (x,)), randomness="different")(
             weights, buffers

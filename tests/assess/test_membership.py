@@ -223,7 +223,8 @@ def test_the_reports(policy, tmp_path, show):
 
 
 def test_check_says_what_it_means(policy):
-    (told,) = [line for line in explain(policy(require="tpr_at_fpr_0.01 <= 1.2 %", models=64).policy) if line.startswith("Requirement who")]
+    policy_told = explain(policy(require="tpr_at_fpr_0.01 <= 1.2 %", models=64).policy)
+    (told,) = [line for line in policy_told if line.startswith("Requirement who")]
     assert "at most 1.2 %" in told
     assert "64 models of its own" in told
     assert "643 others" in told

@@ -6,15 +6,15 @@ The plan:
 2. a strategy gives each a score: the greater, the more a member       (strategy)
 3. the judge alone knows who is who, and counts                        (judge)
 
-What is counted is the share of members found at the threshold that a given share of others passes, at low shares (Carlini
-et al. 2022, section 3): to be sure of a few is worse than to guess a little better about all.
+What is counted is the share of members found at the threshold that a given share of others passes, at low shares
+(Carlini et al. 2022, section 3): to be sure of a few is worse than to guess a little better about all.
 
-**Intervals.**  That threshold is a quantile of the others' scores, and is not known but estimated from those at hand.  An
-interval that takes it as given, as is usual, is too narrow: with 1,000 others, the one highest score stands for a rate of
-0.1 % which may as well be 0.4 %.  Here the threshold's own uncertainty is counted in.  Order statistics of the others
-enclose the true quantile whatever their distribution; the share of members beyond either end has the exact interval of
-Clopper and Pearson; each of the four tails may be wrong with a quarter of what the interval may (Bonferroni).  Where there
-are too few others for any threshold to be known to keep the rate, the lower end is 0.
+**Intervals.**  That threshold is a quantile of the others' scores, and is not known but estimated from those at hand.
+An interval that takes it as given, as is usual, is too narrow: with 1,000 others, the one highest score stands for a
+rate of 0.1 % which may as well be 0.4 %.  Here the threshold's own uncertainty is counted in.  Order statistics of the
+others enclose the true quantile whatever their distribution; the share of members beyond either end has the exact
+interval of Clopper and Pearson; each of the four tails may be wrong with a quarter of what the interval may
+(Bonferroni).  Where there are too few others for any threshold to be known to keep the rate, the lower end is 0.
 
 The intervals cover the chance in drawing the records, for this one model.
 """

@@ -26,14 +26,14 @@ def check_membership(requirement: MembershipRequirement, adversary: Adversary, p
         refused = membership_refusal(name, requirement, adversary, policy)
         if refused:
             yield ("strategies", number), *refused
-    if requirement.strategies is None and adversary.access >= Access.SCORES:
-        if not knows_what_to_train(requirement, policy):
-            yield (
-                ("game",),
-                f"a source of {scheme_of(policy.model.source)}: does not tell what shadow models are to be",
-                "write shadows: {source: torch:<module>:<factory>} or {source: sklearn:<Estimator>}; or name "
-                "strategies that take none",
-            )
+    scored = requirement.strategies is None and adversary.access >= Access.SCORES
+    if scored and not knows_what_to_train(requirement, policy):
+        yield (
+            ("game",),
+            f"a source of {scheme_of(policy.model.source)}: does not tell what shadow models are to be",
+            "write shadows: {source: torch:<module>:<factory>} or {source: sklearn:<Estimator>}; or name "
+            "strategies that take none",
+        )
 
 
 def _shadows(requirement: MembershipRequirement, policy: Policy) -> Iterator[Wrong]:

@@ -26,8 +26,8 @@ def explain_membership(requirement: MembershipRequirement, policy: Policy) -> st
         )
     return (
         f"Requirement {requirement.id}: {requirement.adversary} is shown records that the model was trained on "
-        f"({trained}) and others ({others.source}); {claim} Strategies: {', '.join(names)}.{_shadows(requirement, policy)}"
-        f"{_enough(rate, len(names))}"
+        f"({trained}) and others ({others.source}); {claim} Strategies: {', '.join(names)}."
+        f"{_shadows(requirement, policy)}{_enough(rate, len(names))}"
     )
 
 

@@ -113,8 +113,8 @@ class DataSources(Record):
     test: DataSourceField = Field(description="What the requirements are judged on.")
     train: DataSourceField | None = Field(
         default=None,
-        description="What the model was trained on, and what `redoubt harden` trains on. `assess` looks there for inputs "
-        "of another class in norm balls, and `game: membership` takes its members from there.",
+        description="What the model was trained on, and what `redoubt harden` trains on. `assess` looks there for "
+        "inputs of another class in norm balls, and `game: membership` takes its members from there.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The section of a membership requirement: the curve in logarithms, the strategies, the records that were recognised."""
+"""The section of a membership requirement: curve in logarithms, strategies, records that were recognised."""
 
 import math
 from dataclasses import dataclass

@@ -64,10 +64,11 @@ def _metric(requirement: RequirementEvidence) -> Json:
     if measured is None or bound.measure == "clean_accuracy":
         return None
     name = f"{measure_name(bound.measure).capitalize()} against {one_line(requirement.adversary)}"
+    joint = "within" if isinstance(requirement, EvasionEvidence) else "among"
     doubt = " (undecided)" if requirement.verdict is Verdict.UNDECIDED else ""
     return {
         "type": bound.measure,
-        "name": f"{name} {'within' if isinstance(requirement, EvasionEvidence) else 'among'} {where(requirement)}{doubt}",
+        "name": f"{name} {joint} {where(requirement)}{doubt}",
         "value": round(measured.value, 6),
         "args": {
             "requirement": one_line(requirement.id),

@@ -88,7 +88,7 @@ def measure_name(measure: str) -> str:
 
 
 def measured_words(measured: Figure) -> str:
-    """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`; an estimate with its own."""
+    """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`; or an estimate with its."""
     if not isinstance(measured, Measured):
         return f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
     interval = measured.interval

@@ -1,7 +1,8 @@
 """The jobs of the membership game: train some shadow models, ask the target about some records.
 
 Each is a function of what it says, so that its result can be kept and used again.  What a shadow model says does not
-depend on the target at all: when the target is trained again, or more shadow models are wanted, those that are there stay.
+depend on the target at all: when the target is trained again, or more shadow models are wanted, those that are there
+stay.
 """
 
 from dataclasses import dataclass

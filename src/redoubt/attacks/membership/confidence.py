@@ -8,7 +8,7 @@ LIMIT = 50.0
 
 
 def scaled_confidence(scores: Tensor, y: Tensor) -> Tensor:
-    """`log(p / (1 - p))` of the true label's probability p, without ever forming 1 - p (Carlini et al. 2022, section 4.3).
+    """`log(p / (1 - p))` of the true label's probability p, without forming 1 - p (Carlini et al. 2022, section 4).
 
     Args:
         scores: logits or log-probabilities `[..., N, K]`, K >= 2.

@@ -4,8 +4,8 @@
         attack = MyAttack()
 
 Each test plays the attack on a planted memoriser, who is surer of what it was trained on than chance explains, and on
-a stranger, who never saw the records: an attack that does nothing fails on the first, one that is told who is who on the
-second.
+a stranger, who never saw the records: an attack that does nothing fails on the first, one that is told who is who on
+the second.
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ def scene(records: int, models: int, gain: float, seed: int) -> tuple[View, Tens
     """A view of a target, and who was a member: bool `[N]`.
 
     Confidences are those of the model behind LiRA: each record has a difficulty of its own, each model adds noise, and
-    training on a record adds `gain` to it; 0 is a stranger.  The target is right where its confidence is above a share of
-    the noise that changed copies add.
+    training on a record adds `gain` to it; 0 is a stranger.  The target is right where its confidence is above a share
+    of the noise that changed copies add.
     """
     rng = Generator().manual_seed(seed)
 

@@ -1,7 +1,7 @@
 """The robust membership attack (Zarifzadeh et al. 2024, "Low-cost high-power membership inference attacks").
 
-Each record x is compared with other records z: how often does knowing the target raise the likelihood of x by more, by a
-factor of at least gamma, than that of z?  The likelihood without the target is the mean over shadow models: of all
+Each record x is compared with other records z: how often does knowing the target raise the likelihood of x by more, by
+a factor of at least gamma, than that of z?  The likelihood without the target is the mean over shadow models: of all
 of them if they were trained on x as often as not (online), or estimated from those without x (offline).
 
 The records z are here the records under test themselves, since a policy names no others.  With gamma = 1 the score is

@@ -1,9 +1,9 @@
 """A classifier that learns from shadow models how members look (Shokri et al. 2017, section V).
 
-For each class, what shadow models say of records inside and outside their training data teaches a classifier to tell the
-two apart; it is then asked about what the target says.  The paper leaves its kind open; here it is a logistic regression
-over the scaled confidence, its square and the greatest log-probabilities, fitted by Newton's method to its one optimum,
-so that the same answers give the same scores.  It is asked with the true label, as in the paper.
+For each class, what shadow models say of records inside and outside their training data teaches a classifier to tell
+the two apart; it is then asked about what the target says.  The paper leaves its kind open; here it is a logistic
+regression over the scaled confidence, its square and the greatest log-probabilities, fitted by Newton's method to its
+one optimum, so that the same answers give the same scores.  It is asked with the true label, as in the paper.
 
 Not covered: that some records are easy for every model; for that see `lira`.
 """

@@ -1,9 +1,9 @@
 """Torch modules as shadow models, trained side by side as one batched model where that can be done.
 
-Small models leave a processor idle between many small calls.  So the weights of G modules are stacked, `vmap` turns each
-layer into one batched product, and one optimizer steps all of them: Adam and SGD act on each weight by itself, so that
-every model takes the course that it would have taken alone.  Modules that cannot be mapped so (batch normalisation keeps
-running means; some layers draw or branch) are trained one by one, to the same results up to rounding.
+Small models leave a processor idle between many small calls.  So the weights of G modules are stacked, `vmap` turns
+each layer into one batched product, and one optimizer steps all of them: Adam and SGD act on each weight by itself, so
+that every model takes the course that it would have taken alone.  Modules that cannot be mapped so (batch normalisation
+keeps running means; some layers draw or branch) are trained one by one, to the same results up to rounding.
 """
 
 import copy

@@ -50,7 +50,7 @@ RELEASE_NOISE = 10.0  # in smooth sensitivities
 
 
 def votes_for(which: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts `[10000, 10]`, features `[10000, D]` and labels of the public images: of the `search`, or of the `test`."""
+    """Counts `[10000, 10]`, features and labels of the public images: of the `search`, or of the `test`."""
     x, y = normalised("mnist", "train", GROUPS)
     if which == "search":
         x, y, public, truth = x[:50_000], y[:50_000], x[50_000:], y[50_000:]

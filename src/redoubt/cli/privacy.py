@@ -18,11 +18,6 @@ privacy = typer.Typer(
 app.add_typer(privacy, name="privacy")
 
 
-@privacy.callback()
-def _group() -> None:
-    """Keeps `report` a word of its own."""
-
-
 @privacy.command()
 def report(
     ledger: Annotated[Path, typer.Argument(help="The privacy ledger, JSON.", show_default=False)],
@@ -72,6 +67,69 @@ def report(
     if as_json:
         out.print(json.dumps(told), markup=False, soft_wrap=True)
     raise typer.Exit(0 if within else 1)
+
+
+@privacy.command()
+def audit(
+    setup: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:FUNCTION", help="Python code that says what to train, and on what.", show_default=False
+        ),
+    ],
+    ledger: Annotated[Path, typer.Argument(help="The privacy ledger of that training, JSON.", show_default=False)],
+    delta: Annotated[float, typer.Option(help="The delta at which epsilon is claimed.")] = 1e-5,
+    group: Annotated[
+        str | None, typer.Option(help="The group of records that is trained on.", show_default="everyone")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Trainings; with more than one, only the first canary is planted.")] = 1,
+    level: Annotated[float, typer.Option(help="Confidence.", min=0.5, max=0.9999)] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the coins that decide which canaries are planted.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Plant canaries into a training, guess which were there, and hold that against what its LEDGER claims.
+
+    MODULE is looked for in the current folder first, and runs with your rights: name only code that you trust. FUNCTION
+    takes nothing and returns a redoubt.games.privacy.Audited.
+
+    Exit codes: 0 nothing was found against the claim, which does not prove it; 1 the training gives away more than the
+    ledger says; 3 the ledger or an argument is wrong.
+
+    Example: redoubt privacy audit training:audited ledger.json --delta 1e-5
+    """
+    import torch
+
+    from redoubt.bounds.privacy.claim import claim_of
+    from redoubt.bounds.privacy.events import EVERYONE
+    from redoubt.bounds.privacy.read import read_ledger
+    from redoubt.games.privacy import audited_from, play_many_runs, play_one_run
+    from redoubt.records import Verdict
+
+    read = read_ledger(ledger)
+    name = group or EVERYONE
+    if name != EVERYONE and name not in read.groups:
+        known = ", ".join([EVERYONE, *read.groups])
+        raise PolicyError(f"there is no group '{name}' in {ledger}", remedy=f"groups are {known}")
+    claim, curve = claim_of(read, delta, name)
+    audited = audited_from(setup, Path())
+    rng = torch.Generator().manual_seed(seed)
+    if runs == 1:
+        found = play_one_run(audited.traces, audited.x, audited.y, audited.canaries, claim, curve, rng, level)
+    else:
+        alone = audited.with_one_canary()
+        found = play_many_runs(alone.traces, alone.x, alone.y, alone.canaries, runs, claim, curve, rng, level)
+    violated = found.verdict is Verdict.VIOLATED
+    if as_json:
+        out.print(found.model_dump_json(), markup=False, soft_wrap=True)
+    else:
+        table = Table("epsilon", "", f"at delta {delta:g}", box=None, pad_edge=False, header_style="bold")
+        table.add_row("claimed at most", f"{claim.epsilon:.4g}", f"by '{claim.by}'")
+        table.add_row("found at least", f"{found.epsilon_lower_bound:.4g}", f"by '{found.bound_by.distinguisher}'")
+        if found.gaussian_epsilon is not None:
+            table.add_row("if it is Gaussian", f"{found.gaussian_epsilon:.4g}", "an assumption")
+        out.print(Padding(table, (0, 0, 1, 0)))
+        out.print(Text(f"{found.verdict.value}: {found.reason}", style="red" if violated else "green"))
+    raise typer.Exit(1 if violated else 0)
 
 
 def _table(spent: Any) -> Table:

@@ -79,9 +79,11 @@ def play_one_run(
     tested = int((~opened).sum())
     scores = {name: _scored(of, traces) for name, of in distinguishers.items()}
     bound_by = _guess(scores, coins, opened, lambda _of, guesses, rights: clopper_pearson(rights, guesses).low)
-    claim_by = _guess(
-        scores, coins, opened, lambda of, guesses, rights: -one_run.chance_under_claim(of, guesses, rights, curve)
-    )
+
+    def unlikely(of: int, guesses: int, rights: int) -> float:
+        return -one_run.chance_under_claim(of, guesses, rights, curve)
+
+    claim_by = _guess(scores, coins, opened, unlikely)
     rights, guesses = _counts(bound_by)
     bound = one_run.epsilon_bound(tested, guesses, rights, claim.delta, 1 - (1 - level) / 2)
     rights, guesses = _counts(claim_by)

@@ -1,7 +1,7 @@
 """What answers cost, by part, at one Renyi order that was fixed before the votes were looked at.
 
 As in Papernot et al. 2018, what counts is what was done: a check for each input that was checked, a vote for each
-answer.  The costs depend on the votes, and so are secrets themselves; `release` gives them away with noise, for a price.
+answer.  The costs depend on the votes, and so are secrets themselves; `release` publishes them with noise, for a price.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ def release(
         aggregator: who gave them.
         counts: votes `[Q, K]`.
         answers: what was told.
-        beta: how fast votes that are further away count for less; below 1 / (2 order).  Fixed beforehand, as `noise` is.
+        beta: how fast votes that are further away lose weight; below 1 / (2 order).  Fixed beforehand, as is `noise`.
         noise: in smooth sensitivities.
         predictions: as in `ask`.
         on: the group of records that taught the teachers.

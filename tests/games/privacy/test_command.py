@@ -67,9 +67,7 @@ def folder(tmp_path, monkeypatch):
 
 def command(monkeypatch, capsys, *arguments):
     monkeypatch.setattr(sys, "argv", ["redoubt", "privacy", "audit", *arguments])
-    with pytest.raises(SystemExit) as left:
-        run()
-    return left.value.code, capsys.readouterr()
+    return run(), capsys.readouterr()
 
 
 def test_a_training_without_noise_is_violated_and_a_private_one_is_not(folder, monkeypatch, capsys):

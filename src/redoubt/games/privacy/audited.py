@@ -10,7 +10,7 @@ from redoubt.attacks.canary.plant import Canaries
 from redoubt.attacks.canary.traces import loss_traces, module_traces
 from redoubt.models.importing import import_named, named_parts
 from redoubt.models.locate import first_line
-from redoubt.records import ModelError
+from redoubt.records import ModelError, PolicyError
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ def audited_from(source: str, base: Path) -> Audited:
         PolicyError: not of that form.
         ModelError: there is no such function, it fails, or it returns something else.
     """
-    module, name = named_parts(source, "audit", "function")
+    try:
+        module, name = named_parts(source, "audit", "function")
+    except PolicyError as error:
+        raise PolicyError(
+            f"'{source}' is not '<module>:<function>'", remedy="write for example 'training:audited'"
+        ) from error
     function = import_named(module, name, base)
     try:
         made = function()

@@ -18,6 +18,7 @@ import results_harden
 import results_invariance
 import results_membership
 import results_minimum_norm
+import results_pate
 import results_private
 import results_prove
 import results_sets
@@ -327,6 +328,7 @@ PARTS = {
     "invariance": alone(results_invariance.section),
     "private": alone(results_private.section),
     "membership": alone(results_membership.section),
+    "pate": alone(results_pate.section),
     "hardening": alone(results_harden.section),
     "proofs": alone(results_prove.section),
     "guard": lambda before: guard_results.part(guard_machine(), before),

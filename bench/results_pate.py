@@ -24,8 +24,8 @@ def section() -> Iterable[str]:
         f"noisy maximum with deviation {settings['deviation']:g}; inputs are asked about until epsilon {_EPSILON} at "
         "delta 1e-5 is spent, counted by how the votes fell. The student, a small network trained by consistency, "
         "learns from 9,000 test images without labels and is measured on the last 1,000. Settings were chosen among "
-        f"{len(read('pate_search') or [])} on training images, which is not accounted for. The epsilon that may be "
-        "published has the release of the cost in it; by the paper's conversion, the same costs give the third figure."
+        f"{len(read('pate_search') or [])} on training images, which is not accounted for. The epsilon that may "
+        "be published has the release of the cost in it; by the paper's conversion, the same costs give the third figure."
     )
     yield ""
     yield (

@@ -9,6 +9,7 @@ from redoubt.cli.app import app, out
 from redoubt.cli.sign import read_key
 from redoubt.policy import PolicyFile, read_policy
 from redoubt.records import PolicyError, digest
+from redoubt.records.canonical import Json
 from redoubt.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _origin(file: PolicyFile, folder: Path, secret: "EllipticCurvePrivateKey") -
             f"{file.path} names other weights than {folder} describes",
             remedy="give the policy that harden wrote beside the old one: POLICY.hardened.yaml",
         )
-    recipe = {
+    recipe: dict[str, Json] = {
         "against": told.against,
         "recipe": told.recipe.model_dump(mode="json"),
         "seed": told.seed,

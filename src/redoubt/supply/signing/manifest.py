@@ -13,7 +13,7 @@ over shards of files.
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +29,7 @@ from redoubt.supply.signing.bundle import seal, unseal
 PREDICATE = "https://model_signing/signature/v1.0"
 ALONE = "."
 """The name of the one file of a model that is a file."""
-_HASHES = {"sha256": hashlib.sha256, "blake2b": hashlib.blake2b}
+_HASHES: dict[str, Callable[..., Any]] = {"sha256": hashlib.sha256, "blake2b": hashlib.blake2b}
 _CHUNK = 2**20
 _SHOWN = 5
 
@@ -217,4 +217,5 @@ def _digest(path: Path, name: str, algorithm: str) -> str:
                 state.update(chunk)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}", remedy="name a model") from error
-    return state.hexdigest()
+    result: str = state.hexdigest()
+    return result

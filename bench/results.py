@@ -23,6 +23,7 @@ import results_private
 import results_prove
 import results_sets
 import results_suite
+import results_supply
 import results_tables
 from common import read
 
@@ -320,6 +321,7 @@ def alone(section: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 PARTS = {
     "evasion": evasion,
     "suite": alone(results_suite.section),
+    "supply": alone(results_supply.section),
     "gallery": alone(results_gallery.section),
     "minimum norm": alone(results_minimum_norm.section),
     "black box": alone(results_black_box.section),

@@ -10,16 +10,16 @@ def section() -> Iterable[str]:
     result = read("supply")
     if result is None:
         return
-    formats = len(result["formats"])
+    formats = sum(not name.startswith("a ") for name in result["formats"])
     yield "## Where models come from\n"
     yield (
-        f"{result['malicious']} files that are meant to do harm, of {formats} formats: {len(result['allowed'])} allowed by "
-        f"the scanner, {len(result['loaded'])} loaded by any of the three loaders, "
+        f"{result['malicious']} files that are meant to do harm, of {formats} formats: {len(result['allowed'])} allowed "
+        f"by the scanner, {len(result['loaded'])} loaded by any of the three loaders, "
         f"{'something' if result['executed'] else 'nothing'} executed. {result['benign']} ordinary files, of "
         f"{len(result['benign_formats'])} formats: {len(result['refused'])} refused. All "
-        f"{result['bytes'] / 1e6:.1f} MB scanned in {result['seconds']:.2f} processor seconds of one thread. The corpora are "
-        "those of the tests: they grew with the scanner, so they show that it does what it was made for, and not how it "
-        "does on attacks that nobody has thought of yet.\n"
+        f"{result['bytes'] / 1e6:.1f} MB scanned in {result['seconds']:.2f} processor seconds of one thread. The "
+        "corpora are those of the tests: they grew with the scanner, so they show that it does what it was made for, and "
+        "not how it does on attacks that nobody has thought of yet.\n"
     )
     yield "| first finding | files |"
     yield "|---|---:|"

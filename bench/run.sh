@@ -47,7 +47,7 @@ else
         .venv/bin/python bench/guard_load.py
     fi
 fi
-for step in guard_memory ledger detectors analysers work_factor; do
+for step in guard_memory ledger detectors analysers work_factor supply; do
     if ! [ -e .bench/out/$step.json ]; then
         .venv/bin/python bench/$step.py
     fi

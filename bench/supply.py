@@ -1,3 +1,4 @@
+# ruff: noqa: E402  the corpora are those of the tests
 """Artefacts: the corpora through the scanner and the loaders, and signatures both ways with the tool of OpenSSF.
 
 One command: `python bench/supply.py`.  The other tool has an environment of its own, which is made once:
@@ -17,8 +18,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests" / "supply")
 
 import benign
 import malicious
-from common import HOME, write
 
+from common import HOME, write
 from redoubt.cli.sign import make_key, read_key
 from redoubt.models import load_model, nowhere
 from redoubt.records import ModelError, ModelSource, SignatureError

@@ -18,8 +18,8 @@ def section() -> Iterable[str]:
         f"{'something' if result['executed'] else 'nothing'} executed. {result['benign']} ordinary files, of "
         f"{len(result['benign_formats'])} formats: {len(result['refused'])} refused. All "
         f"{result['bytes'] / 1e6:.1f} MB scanned in {result['seconds']:.2f} processor seconds of one thread. The "
-        "corpora are those of the tests: they grew with the scanner, so they show that it does what it was made for, and "
-        "not how it does on attacks that nobody has thought of yet.\n"
+        "corpora are those of the tests: they grew with the scanner, so they show that it does what it was made for, "
+        "and not how it does on attacks that nobody has thought of yet.\n"
     )
     yield "| first finding | files |"
     yield "|---|---:|"

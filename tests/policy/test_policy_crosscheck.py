@@ -9,8 +9,8 @@ from redoubt.policy import PolicyProblems, playable
 from redoubt.policy.strategies import STRATEGIES, refusal
 from redoubt.records import (
     Adversary,
-    ModelSource,
     EvasionRequirement,
+    ModelSource,
     WithinAnyOf,
     WithinCorruptions,
     WithinNorm,

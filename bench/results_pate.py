@@ -24,7 +24,7 @@ def section() -> Iterable[str]:
         f"noisy maximum with deviation {settings['deviation']:g}; inputs are asked about until epsilon {_EPSILON} at "
         "delta 1e-5 is spent, counted by how the votes fell. The student, a small network trained by consistency, "
         "learns from 9,000 test images without labels and is measured on the last 1,000. Settings were chosen among "
-        f"{len(read('pate_search') or [])} on training images, which is not accounted for. The epsilon that may "
+        f"{len(read('pate_search') or [])} on training images, not accounted for. The epsilon that may "
         "be published has the release of the cost in it; by the paper's conversion, the same costs give the third figure."
     )
     yield ""
@@ -46,11 +46,11 @@ def section() -> Iterable[str]:
     yield ""
     vote = rows[0]["teachers' vote"]
     yield (
-        f"Mean accuracy {accuracy:.2%} of {len(rows)} seeds at epsilon {epsilon:.3f} at most (aim >= {_ACCURACY:.1%} at "
-        f"<= {_EPSILON}): {met}. The teachers' vote without noise is right on {vote:.2%}."
+        f"Mean accuracy {accuracy:.2%} of {len(rows)} seeds at epsilon {epsilon:.3f} at most (aim >= "
+        f"{_ACCURACY:.1%} at <= {_EPSILON}): {met}. The teachers' vote without noise is right on {vote:.2%}."
     )
     yield ""
-    yield "Votes for the class with the most, over the inputs that were asked about, seed 0, and what an answer cost there:"
+    yield "How many teachers agreed on the inputs that were asked about, seed 0, and what an answer cost there:"
     yield ""
     yield "| teachers who agree | inputs | mean Renyi cost of an answer |"
     yield "|---|---:|---:|"

@@ -25,7 +25,7 @@ def section() -> Iterable[str]:
         "delta 1e-5 is spent, counted by how the votes fell. The student, a small network trained by consistency, "
         "learns from 9,000 test images without labels and is measured on the last 1,000. Settings were chosen among "
         f"{len(read('pate_search') or [])} on training images, not accounted for. The epsilon that may "
-        "be published has the release of the cost in it; by the paper's conversion, the same costs give the third figure."
+        "be published has the release of the cost in it; the third is by the paper's conversion."
     )
     yield ""
     yield (

@@ -13,7 +13,7 @@ def section() -> Iterable[str]:
     formats = sum(not name.startswith("a ") for name in result["formats"])
     yield "## Where models come from\n"
     yield (
-        f"{result['malicious']} files that are meant to do harm, of {formats} formats: {len(result['allowed'])} allowed "
+        f"{result['malicious']} files meant to do harm, of {formats} formats: {len(result['allowed'])} allowed "
         f"by the scanner, {len(result['loaded'])} loaded by any of the three loaders, "
         f"{'something' if result['executed'] else 'nothing'} executed. {result['benign']} ordinary files, of "
         f"{len(result['benign_formats'])} formats: {len(result['refused'])} refused. All "

@@ -197,6 +197,16 @@ def test_tensors_beside_an_onnx_model_belong_to_it(tmp_path):
     (tmp_path / "w.bin").write_bytes(np.eye(2, dtype=np.float32).tobytes())
     assert all(one.allowed for one in scan(tmp_path))
     assert all(one.allowed for one in scan(tmp_path / "m.onnx"))
+    import pickle as pickles
+
+    hidden = pickles.dumps(malicious.Call(eval, "1"), 4)
+    tensor.dims[:] = [len(hidden)]
+    tensor.data_type = 2
+    (tmp_path / "w.bin").write_bytes(hidden)
+    graph.initializer[0].CopyFrom(tensor)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m.onnx")
+    assert [one.file for one in scan(tmp_path) if not one.allowed] == ["w.bin"]  # a pickle, whoever calls it tensors
+    (tmp_path / "w.bin").write_bytes(bytes(len(hidden)))
     (tmp_path / "other.bin").write_bytes(b"\0\1\2\3")
     assert [one.file for one in scan(tmp_path) if not one.allowed] == ["other.bin"]
 

@@ -12,6 +12,8 @@ from redoubt.supply.graphs.onnx import Sizes
 from redoubt.supply.judge import judge
 
 MOST_FILES = 100_000
+_NUMBERS = frozenset({Kind.UNKNOWN_FORMAT, Kind.DAMAGED})
+"""What is found of a file of bare numbers.  A program among them is no number, whichever model names it as a part."""
 
 
 def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
@@ -34,9 +36,7 @@ def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
             parts |= _parts(file, name)
         judged.append(one)
     for one in judged:
-        part = one.file in parts and all(
-            f.kind in (Kind.UNKNOWN_FORMAT,) or one.format == "pickle" for f in one.findings
-        )
+        part = one.file in parts and all(f.kind in _NUMBERS for f in one.findings)
         yield one.model_copy(update={"findings": (), "format": "tensors of an ONNX model"}) if part else one
 
 

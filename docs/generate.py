@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _HEAD = """\
 # The policy
 
-<!-- Made by docs/generate.py from the schema. Edit the descriptions in src/redoubt/records/policy.py instead. -->
+<!-- Made by docs/generate.py from the schema. Edit the descriptions in src/redoubt/records instead. -->
 
 A policy is one YAML 1.2 file: what a system must withstand, and how that is judged. `redoubt init MODEL` writes a first
 one, and `redoubt check POLICY` says in plain sentences what it means.

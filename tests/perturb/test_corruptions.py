@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from redoubt.perturb import Corruptions
 from redoubt.perturb.corruption_kinds import IN_ORDER, WITH_PATTERN
-from redoubt.records.policy import UNEVEN_CORRUPTIONS
+from redoubt.records.within import UNEVEN_CORRUPTIONS
 
 
 def photo(side=64, channels=3):

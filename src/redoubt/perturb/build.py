@@ -24,7 +24,7 @@ from redoubt.records import (
     WithinTable,
     WithinTurn,
 )
-from redoubt.records.policy import Movable
+from redoubt.records.within import Movable
 
 _BALLS: dict[Norm, Callable[[float, float, float], NormBall]] = {
     Norm.LINF: LinfBall,

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Generator, Tensor
 
-from redoubt.records.policy import CorruptionKind
+from redoubt.records.within import CorruptionKind
 
 Corrupt = Callable[[Tensor, Tensor, Tensor], Tensor]
 

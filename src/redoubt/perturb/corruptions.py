@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.corruption_kinds import IN_ORDER, WITH_PATTERN
-from redoubt.records.policy import UNEVEN_CORRUPTIONS, CorruptionKind
+from redoubt.records.within import UNEVEN_CORRUPTIONS, CorruptionKind
 
 _PATTERNS = 16
 _GRID_PATTERNS = 4

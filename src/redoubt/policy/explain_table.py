@@ -2,7 +2,7 @@
 
 from redoubt.policy.words import listed
 from redoubt.records import WithinTable
-from redoubt.records.policy import Movable
+from redoubt.records.within import Movable
 
 _NAMED = 12  # features told one by one; of more, the rest is counted
 

@@ -20,7 +20,8 @@ from redoubt.records import (
     WithinTable,
     WithinTurn,
 )
-from redoubt.records.policy import UNEVEN_CORRUPTIONS, StrategyName
+from redoubt.records.evasion import StrategyName
+from redoubt.records.within import UNEVEN_CORRUPTIONS
 
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 _NEEDS: dict[StrategyName, Access] = {

@@ -15,6 +15,7 @@ from redoubt.records.errors import (
     SignatureError,
     StorageError,
 )
+from redoubt.records.evasion import EvasionRequirement
 from redoubt.records.evidence import (
     BrokenPart,
     CurvePoint,
@@ -48,16 +49,12 @@ from redoubt.records.guard import Guard, Lockout, Rule, Tier
 from redoubt.records.harden import HardenRecipe, Recipe, StaticModel
 from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
 from redoubt.records.membership import MembershipRequirement, ShadowRecipe
-from redoubt.records.policy import (
-    GAMES,
-    Access,
-    Adversary,
-    Budget,
-    EvasionRequirement,
-    InputFace,
-    ModelSource,
+from redoubt.records.policy import GAMES, Access, Adversary, Budget, InputFace, ModelSource, Policy
+from redoubt.records.requirement import MEASURES, Bound, Requirement
+from redoubt.records.signals import SIGNALS
+from redoubt.records.trust import Demand, Signature
+from redoubt.records.within import (
     Norm,
-    Policy,
     Within,
     WithinAnyOf,
     WithinCorruptions,
@@ -67,9 +64,6 @@ from redoubt.records.policy import (
     WithinTable,
     WithinTurn,
 )
-from redoubt.records.requirement import MEASURES, Bound, Requirement
-from redoubt.records.signals import SIGNALS
-from redoubt.records.trust import Demand, Signature
 from redoubt.records.work import Work
 
 __all__ = [

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from redoubt.records.base import Record
 from redoubt.records.campaign import WorkFactor
-from redoubt.records.policy import ordered
+from redoubt.records.quantities import ordered
 from redoubt.records.requirement import Bound, BoundField
 from redoubt.records.work import Count, Work
 

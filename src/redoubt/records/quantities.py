@@ -55,3 +55,10 @@ Pixels = Annotated[float, BeforeValidator(_parser({"px": 1.0})), PlainSerializer
 Part = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str)]
 _TIME = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 Seconds = Annotated[float, BeforeValidator(_parser(_TIME)), PlainSerializer(_writer("s")), _schema(*_TIME)]
+
+
+def ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """The pair, if low < high."""
+    if not pair[0] < pair[1]:
+        raise ValueError(f"expected [low, high] with low < high, got [{pair[0]:g}, {pair[1]:g}]")
+    return pair

@@ -7,6 +7,7 @@ from typing import Any
 from common import read
 from redoubt.games import clopper_pearson
 
+_IMAGES = 1000
 _AIMS = {"strong-linf": ("Linf 0.3", 89.0), "strong-l2": ("L2 2.5", 66.0), "strong-turn": ("±3 px, ±30°", 98.0)}
 _COST_AIMS = {"fast": 2.2, "PGD-7": 8.5}
 
@@ -49,18 +50,18 @@ def _row(name: str) -> list[str] | None:
         name,
         where,
         f"{100 * clean['right'] / clean['of']:.2f} %",
-        f"{100 * ours['stages'][-1]['standing'] / ours['images']:.1f} %",
-        "–" if theirs is None else _theirs(theirs, ours["images"]),
+        _share(ours),
+        "–" if theirs is None else _share(theirs),
         f"**{100 * standing / ours['images']:.1f} %** ({100 * interval.low:.1f}–{100 * interval.high:.1f})",
         f"{aim:g} %",
         f"{made['price']['seconds'] / 60:.0f} min",
     ]
 
 
-def _theirs(theirs: dict[str, Any], images: int) -> str:
-    """AutoAttack's share, and of how many images where it did not get all."""
-    words = f"{100 * theirs['stages'][-1]['standing'] / theirs['images']:.1f} %"
-    return words if theirs["images"] == images else f"{words} of the first {theirs['images']}"
+def _share(run: dict[str, Any]) -> str:
+    """Who stands, and of how many images where it did not get all."""
+    words = f"{100 * run['stages'][-1]['standing'] / run['images']:.1f} %"
+    return words if run["images"] == _IMAGES else f"{words} of the first {run['images']}"
 
 
 def _cost(cost: dict[str, Any]) -> Iterable[str]:

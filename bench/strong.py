@@ -1,6 +1,6 @@
 """The strong models of the zoo under our standard suite and AutoAttack, on the same 1,000 test images.
 
-python bench/strong.py [--reference-images N] [NAME ...]
+python bench/strong.py [--images N] [--reference-images N] [NAME ...]
 
 Rotation and translation is played by the suite alone, whose first strategy is the exhaustive grid (angles 2 degrees
 apart, shifts 1 pixel apart: 1,519 points an image): AutoAttack knows norm balls only.  Every run is kept by itself.
@@ -34,6 +34,7 @@ def main() -> None:
     """Every model asked for, with every suite that plays its set."""
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*", default=list(STRONG))
+    parser.add_argument("--images", type=int, default=IMAGES, help="our suite gets the first so many")
     parser.add_argument("--reference-images", type=int, default=IMAGES, help="AutoAttack gets the first so many")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -42,7 +43,7 @@ def main() -> None:
         model, data = load(name), dataset(one.data, "test", IMAGES)
         if read(f"strong/{name}-clean") is None:
             write(f"strong/{name}-clean", clean(name))
-        for who, run, images in (("redoubt", ours, IMAGES), ("autoattack", theirs, asked.reference_images)):
+        for who, run, images in (("redoubt", ours, asked.images), ("autoattack", theirs, asked.reference_images)):
             kept = f"strong/{name}-{who}"
             if read(kept) is not None or (who == "autoattack" and not isinstance(one.within, NormBall)):
                 continue

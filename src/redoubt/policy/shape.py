@@ -37,7 +37,7 @@ class Spot:
 def follow(loc: tuple[Key, ...], kind: str, root: type[Record] = Policy) -> Spot:
     """Read pydantic's location of an error of that kind against the types of `root`.
 
-    >>> follow(("requirements", 0, "within", "norm", "radios"), "extra_forbidden").path
+    >>> follow(("requirements", 0, "evasion", "within", "norm", "radios"), "extra_forbidden").path
     ('requirements', 0, 'within', 'radios')
     """
     is_key = loc[-1:] == ("[key]",) and kind != "extra_forbidden"  # or else somebody wrote a key of that name

@@ -43,7 +43,7 @@ def epsilon_bound(m: int, r: int, v: int, delta: float, level: float = 0.95) -> 
     The number of guesses must not depend on the coins.
 
     >>> round(epsilon_bound(1000, 1000, 1000, 1e-5), 2)
-    4.82
+    5.78
     """
     allowed = 1 - level
     if chance_under(m, r, v, 0.0, delta) >= allowed:

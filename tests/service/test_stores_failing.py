@@ -120,6 +120,7 @@ def test_a_damaged_store_says_so(tmp_path):
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from redoubt.service.stores import open_store
 from redoubt.service.stores.conformance import a_key, a_print
@@ -130,6 +131,7 @@ for number in range(100_000):
     store.turn(["all"], lambda before: {"all": Standing(today=before["all"].today + 1)})
     store.add_prints([a_print(number, sys.argv[2])])
     print(number, flush=True)
+    time.sleep(0.002)  # SQLite's lock is not handed out in turn: who writes without a pause may shut the other out
 """
 
 

@@ -1,12 +1,14 @@
-"""A file of an unknown author as bytes: opened once, bounded, and a plain file."""
+"""What an unknown author wrote: a file's bytes, opened once, bounded, and a plain file; the files of a folder."""
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from redoubt.records import ModelError
 
 MOST_BYTES = 16 * 2**30
+MOST_FILES = 100_000
 
 
 def read_once(path: Path, most: int = MOST_BYTES, *, follow_links: bool = True) -> bytes:
@@ -31,3 +33,27 @@ def read_once(path: Path, most: int = MOST_BYTES, *, follow_links: bool = True) 
     if len(raw) > most:
         raise ModelError(f"{path.name} is larger than {most} bytes", remedy="give a smaller model")
     return raw
+
+
+def files_below(root: Path) -> Iterator[tuple[Path, str]]:
+    """All that lies below a folder and is no folder, links included and not followed; and its name from there.
+
+    Raises:
+        ModelError: a folder cannot be read, or there are more than `MOST_FILES`.
+    """
+    waiting, count = [root], 0
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise ModelError(f"cannot read {folder}: {error.strerror or error}", remedy="name a folder") from error
+        for entry in entries:
+            count += 1
+            if count > MOST_FILES:
+                raise ModelError(f"{root} has more than {MOST_FILES} files", remedy="name a smaller folder")
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            else:
+                yield path, path.relative_to(root).as_posix()

@@ -1,17 +1,15 @@
 """Looks through a file, or a folder and all that is in it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from redoubt.records import ModelError
-from redoubt.supply.artefact import MOST_BYTES, read_once
+from redoubt.supply.artefact import MOST_BYTES, files_below, read_once
 from redoubt.supply.findings import Finding, Judgement, Kind
 from redoubt.supply.flaw import shown
 from redoubt.supply.graphs.onnx import Sizes
 from redoubt.supply.judge import judge
 
-MOST_FILES = 100_000
 _NUMBERS = frozenset({Kind.UNKNOWN_FORMAT, Kind.DAMAGED})
 """What is found of a file of bare numbers.  A program among them is no number, whichever model names it as a part."""
 
@@ -30,7 +28,7 @@ def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
         return
     judged: list[Judgement] = []
     parts: set[str] = set()
-    for file, name in _files(path):
+    for file, name in sorted(files_below(path), key=lambda pair: pair[1]):
         one = _judge(file, name, most)
         if one.format == "onnx" and one.allowed:
             parts |= _parts(file, name)
@@ -80,24 +78,3 @@ def _parts(file: Path, name: str) -> set[str]:
 
     folder = Path(name).parent
     return {(folder / external.location).as_posix() for external in externals_of(file.read_bytes())}
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    count, waiting = 0, [folder]
-    found: list[tuple[Path, str]] = []
-    while waiting:
-        here = waiting.pop()
-        try:
-            entries = list(os.scandir(here))
-        except OSError as error:
-            raise ModelError(f"cannot read {here}: {error.strerror or error}", remedy="name a folder") from error
-        for entry in entries:
-            count += 1
-            if count > MOST_FILES:
-                raise ModelError(f"{folder} has more than {MOST_FILES} files", remedy="name a smaller folder")
-            file = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(file)
-            else:
-                found.append((file, file.relative_to(folder).as_posix()))
-    yield from sorted(found, key=lambda pair: pair[1])

@@ -13,7 +13,7 @@ over shards of files.
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,9 +21,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.records import ModelError, SignatureError
-from redoubt.supply.artefact import read_once
+from redoubt.supply.artefact import files_below, read_once
 from redoubt.supply.flaw import shown
-from redoubt.supply.scan import MOST_FILES
 from redoubt.supply.signing.bundle import seal, unseal
 
 PREDICATE = "https://model_signing/signature/v1.0"
@@ -83,7 +82,7 @@ def digest_files(root: Path, leave_out: frozenset[Path] = frozenset(), algorithm
     if not root.is_dir():
         return Manifest(root, {ALONE: _digest(root, ALONE, algorithm)}, algorithm)
     skipped = {path.absolute() for path in leave_out}
-    found = {name: _digest(path, name, algorithm) for path, name in _below(root) if path.absolute() not in skipped}
+    found = {name: _digest(path, name, algorithm) for path, name in files_below(root) if path.absolute() not in skipped}
     if not found:
         raise ModelError(f"{root} has no files", remedy="name the folder of a model")
     return Manifest(root, found, algorithm)
@@ -180,25 +179,6 @@ def _read(told: dict[str, Any], root: Path, name: str) -> Manifest:
     if len(algorithms) != 1 or not isinstance(said, dict) or said.get("sha256") != total.hexdigest():
         raise refuse("has a digest of the model that is not the one over its files")
     return Manifest(root, found, algorithms.pop())
-
-
-def _below(root: Path) -> Iterator[tuple[Path, str]]:
-    waiting, count = [root], 0
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError as error:
-            raise ModelError(f"cannot read {folder}: {error.strerror or error}", remedy="name a folder") from error
-        for entry in entries:
-            count += 1
-            if count > MOST_FILES:
-                raise ModelError(f"{root} has more than {MOST_FILES} files", remedy="name a smaller folder")
-            path = Path(entry.path)
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(path)
-            else:
-                yield path, path.relative_to(root).as_posix()
 
 
 def _digest(path: Path, name: str, algorithm: str) -> str:

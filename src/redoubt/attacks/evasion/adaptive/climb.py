@@ -17,7 +17,8 @@ from redoubt.perturb.base import PerturbationSet
 _MOMENTUM = 0.75
 _FIRST, _LAST = 0.5, 0.02  # length of the first and the last step, as a share of the radius
 ASKED, WRONG = 20, 19  # draws by which a point shows that it mostly fools a random model: more than the judge wants
-_ASKINGS = 4  # times in a climb, which the budget sets aside
+_ASKINGS = 4  # times in a climb or a walk, which the budget sets aside
+TO_ASK = ASKED * _ASKINGS
 _RATE = 1.2  # by which a balanced objective weighs more what is lacking, each step
 
 
@@ -42,7 +43,7 @@ class Manner:
     def cost(self, steps: int) -> int:
         """Passes of one climb, at most."""
         slopes = self.samples * (2 if self.objective.kind == "orthogonal" else 1)
-        return steps * 2 * slopes + steps * (self.smooth > 0) + (ASKED * _ASKINGS if self.random else 0)
+        return steps * 2 * slopes + steps * (self.smooth > 0) + (TO_ASK if self.random else 0)
 
 
 @dataclass
@@ -91,7 +92,7 @@ def climb(
     weight = torch.ones(len(x), device=x.device)
     fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     momentum = torch.zeros_like(point)
-    askings = {max(1, steps * turn // _ASKINGS) - 1 for turn in range(1, _ASKINGS + 1)}
+    askings = when_asked(steps)
     for step in range(steps):
         if not len(standing):
             break
@@ -122,6 +123,15 @@ def climb(
         length = _LAST + (_FIRST - _LAST) * (1 + math.cos(math.pi * share_done)) / 2
         point = within.ascend(standing.x, point, momentum, length)
     return Climbed(standing.points, fooled, best)
+
+
+def when_asked(steps: int) -> set[int]:
+    """The steps at which a random model is asked often, the last among them.
+
+    >>> sorted(when_asked(60))
+    [14, 29, 44, 59]
+    """
+    return {max(1, steps * turn // _ASKINGS) - 1 for turn in range(1, _ASKINGS + 1)}
 
 
 def asked(model: Metered, x: Tensor, rows: Tensor, aims: Aims) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ suspicion with the margin; so it walks where the square attack, which asks for a
 import torch
 from torch import Generator, Tensor
 
-from redoubt.attacks.evasion.adaptive.climb import ASKED, Climbed, asked
+from redoubt.attacks.evasion.adaptive.climb import TO_ASK, Climbed, asked, when_asked
 from redoubt.attacks.evasion.adaptive.objectives import Aims
 from redoubt.attacks.evasion.square import share_at, squares_of
 from redoubt.attacks.evasion.standing import Standing
@@ -17,7 +17,6 @@ from redoubt.perturb.norms import L2Ball, LinfBall
 
 LEAST = 50  # passes, below which it is not begun
 _DRAWS = 4  # of a random model's answer to each change
-_ASKINGS = 4  # times that a random model is asked whether it is mostly fooled
 
 
 def walk(
@@ -47,8 +46,8 @@ def walk(
         return None
     standing = Standing(model, x, aims.y[rows], within)
     squares, draws = squares_of(within, rng), _DRAWS if random else 1
-    queries = (passes - (ASKED * _ASKINGS if random else 0)) // draws
-    askings = {max(1, queries * turn // _ASKINGS) - 1 for turn in range(1, _ASKINGS + 1)}
+    queries = (passes - (TO_ASK if random else 0)) // draws
+    askings = when_asked(queries)
     fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     best = torch.full((len(x),), -torch.inf, device=x.device)
     for query in range(queries):

@@ -50,8 +50,8 @@ def section() -> Iterable[str]:
     held = [result["paper"] for result in found if result["name"] in HELD_OUT]
     yield (
         f"\nHeld back: {'; '.join(held) or 'none of those measured'}. They were written after the search; one "
-        "fault was mended in it since (ties of the walk), which changed no figure. The thermometer code, the random vote "
-        "and deep k-NN were held back from an earlier one. "
+        "fault was mended in it since (ties of the walk), which changed no figure. The thermometer code, the random "
+        "vote and deep k-NN were held back from an earlier one. "
         "Radii, and the settings of the attacks by hand, were chosen after looking at figures on these images, which "
         "favours the attacks by hand. What is played by `redoubt assess` is the suite and the search together.\n"
     )

@@ -16,6 +16,7 @@ from torch import Generator
 
 from redoubt.data import Dataset, load_data
 from redoubt.harden import checkpoint
+from redoubt.harden.augment import augmentation
 from redoubt.harden.course import Course, begin
 from redoubt.harden.epoch import Epoch
 from redoubt.harden.gains import look, some, write_gains
@@ -151,11 +152,12 @@ def prepare(file: PolicyFile, device: str, recipe: Recipe | None = None) -> Prep
         )
     if used.loss == "interval-bounds":
         _ready_for_bounds(file, model, within)
+    augment = augmentation(used.augment, model.face, file.place("harden")) if used.augment is not None else None
     data = load_data(policy.data.train, model.face, file.base, lambda *keys: file.place("data", "train", *keys))
     training, held_out = hold_out(data, policy.seed)
     static = tuple(_static(file, index, device, used) for index in range(len(used.static)))
     where = torch.device(device)
-    return Prepared(model, Training(training, held_out, within, used, policy.seed, where, static))
+    return Prepared(model, Training(training, held_out, within, used, policy.seed, where, static, augment))
 
 
 def claim_of(model: TorchModel, training: Training) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Generator
 
 from redoubt.data import Dataset
+from redoubt.harden.augment import augmented
 from redoubt.harden.course import Course, Snapshot
 from redoubt.harden.epoch import Epoch
 from redoubt.harden.overfitting import overfitted
@@ -18,7 +19,7 @@ from redoubt.harden.step import Setting, learn, replay
 from redoubt.harden.voting import alone
 from redoubt.harden.watch import Watched, watch
 from redoubt.models import TorchModel
-from redoubt.perturb import PerturbationSet
+from redoubt.perturb import PerturbationSet, Turn
 from redoubt.records import ModelError, Recipe
 
 _CPU = torch.device("cpu")
@@ -38,6 +39,7 @@ class Training:
         seed: the policy's.
         device: where the model computes.
         static: models that stay as they are, for `attack: ensemble`.
+        augment: how training images are turned and shifted before all else.
     """
 
     data: Dataset
@@ -47,6 +49,7 @@ class Training:
     seed: int
     device: torch.device = _CPU
     static: tuple[TorchModel, ...] = ()
+    augment: Turn | None = None
 
 
 def train(course: Course, training: Training) -> Iterator[Epoch]:
@@ -114,6 +117,8 @@ def _epoch(course: Course, training: Training, number: int) -> float:
             for group in course.optimizer.param_groups:
                 group["lr"] = rate(recipe, done)
             x, y = data.x[rows].to(training.device), data.y[rows].to(training.device)
+            if training.augment is not None:
+                x = augmented(x, training.augment, rng)
             if recipe.attack == "free":
                 loss, carried = replay(course, setting, x, y, carried)
             else:

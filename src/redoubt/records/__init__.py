@@ -46,7 +46,7 @@ from redoubt.records.evidence import (
     Verdict,
 )
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
-from redoubt.records.harden import HardenRecipe, Recipe, StaticModel
+from redoubt.records.harden import Augmentation, HardenRecipe, Recipe, StaticModel
 from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
 from redoubt.records.membership import MembershipRequirement, ShadowRecipe
 from redoubt.records.policy import GAMES, Access, Adversary, Budget, InputFace, ModelSource, Policy
@@ -73,6 +73,7 @@ __all__ = [
     "Access",
     "Action",
     "Adversary",
+    "Augmentation",
     "Bound",
     "BrokenPart",
     "Budget",

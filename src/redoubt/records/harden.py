@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redoubt.records.base import Name, Record
+from redoubt.records.quantities import Degrees, Pixels
 from redoubt.records.trust import Sha256, Signature
 
 Positive = Annotated[float, Field(gt=0)]
@@ -27,6 +28,23 @@ class StaticModel(Record):
     weights: str | None = Field(default=None, description="A `.safetensors` file with its weights.")
     digest: Sha256 | None = Field(default=None, description="As `model.digest`.")
     signature: Signature | None = Field(default=None, description="As `model.signature`.")
+
+
+class Augmentation(Record):
+    """Random turns and shifts of the training images, drawn anew in every epoch; either may be left out."""
+
+    rotation: Annotated[Degrees, Field(ge=0, le=180)] = Field(
+        default=0.0, description="Up to this angle either way: `10 deg`."
+    )
+    translation: Annotated[Pixels, Field(ge=0)] = Field(
+        default=0.0, description="Up to this far along each axis: `2 px`."
+    )
+
+    @model_validator(mode="after")
+    def _moves(self) -> Self:
+        if self.rotation == 0 and self.translation == 0:
+            raise ValueError("rotation and translation are both zero: nothing is augmented")
+        return self
 
 
 class Recipe(Record):
@@ -79,6 +97,11 @@ class Recipe(Record):
         default=0.0,
         description="Of `cross-entropy` and `interval-bounds`: weight of the loss on unperturbed inputs, beside the "
         "other.",
+    )
+    augment: Augmentation | None = Field(
+        default=None,
+        description="Turn and shift the training images at random before the worst points are looked for: more "
+        "examples against robust overfitting. `{rotation: 10 deg, translation: 2 px}`.",
     )
     batch: Annotated[int, Field(gt=0)] = Field(default=128, description="Examples per training step.")
     optimizer: Literal["adam", "sgd"] = Field(default="adam", description="`sgd` has momentum 0.9.")

@@ -4,6 +4,7 @@ The tree is built from the parser's events, so that what could blow up (anchors,
 refused before anything is built from it.  Only what JSON can say comes out: no dates, no sets, no binary.
 """
 
+import pathlib
 import re
 import unicodedata
 from collections.abc import Mapping, Set
@@ -68,6 +69,20 @@ class Document:
         """Where the key or element at that path stands; its nearest known parent when there is none."""
         known = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in self.marks), ())
         return Place(self.file, *self.marks.get(known, (1, 1, 0))[:2])
+
+
+def file_bytes(path: pathlib.Path, what: str, remedy: str) -> bytes:
+    """The bytes of a document's file; of one that is too large, one byte more than `read_document` takes.
+
+    Raises:
+        PolicyError: it cannot be read; `what` it is and the remedy stand in the message.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        message = f"cannot read the {what}: {error.strerror or error}"
+        raise PolicyError(message, Place(str(path)), remedy=remedy) from error
 
 
 def read_document(raw: bytes, file: str) -> Document:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from redoubt.policy.crosscheck import cross_check
-from redoubt.policy.document import MAX_BYTES, Document, Key, read_document
+from redoubt.policy.document import Document, Key, file_bytes, read_document
 from redoubt.policy.draft import quoted
 from redoubt.policy.messages import problems_of
 from redoubt.policy.problems import raise_problems, shown
@@ -91,16 +91,7 @@ def read_policy(path: Path) -> PolicyFile:
     Raises:
         PolicyError: it cannot be read, or something in it is wrong; all that is wrong is reported together.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(
-            f"cannot read the policy: {error.strerror or error}",
-            Place(str(path)),
-            remedy="write one with: redoubt init MODEL",
-        ) from error
-    return parse_policy(raw, path)
+    return parse_policy(file_bytes(path, "policy", "write one with: redoubt init MODEL"), path)
 
 
 def parse_policy(raw: bytes, path: Path) -> PolicyFile:

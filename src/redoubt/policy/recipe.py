@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from redoubt.policy.document import MAX_BYTES, read_document
+from redoubt.policy.document import file_bytes, read_document
 from redoubt.policy.messages import problems_of
 from redoubt.policy.problems import raise_problems, shown
-from redoubt.records import Place, PolicyError, Recipe
+from redoubt.records import PolicyError, Recipe
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -17,16 +17,8 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         PolicyError: it cannot be read, or something in it is wrong; all that is wrong is reported together.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(
-            f"cannot read the recipe: {error.strerror or error}",
-            Place(str(path)),
-            remedy="name a YAML file with keys of the policy's harden section, or one of the recipes that come along",
-        ) from error
-    return parse_recipe(raw, str(path))
+    remedy = "name a YAML file with keys of the policy's harden section, or one of the recipes that come along"
+    return parse_recipe(file_bytes(path, "recipe", remedy), str(path))
 
 
 def parse_recipe(raw: bytes, name: str) -> Recipe:

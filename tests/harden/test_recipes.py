@@ -139,9 +139,39 @@ def task(objective=None, x=None):
 def test_ascent_raises_the_objective_and_stays_inside():
     one = task()
     start = LINF.sample(one.x, Generator().manual_seed(0))
-    worst = ascend(one, LINF, start, 5, 0.5)
+    worst = ascend(one, LINF, start, [0.5] * 5)
     assert LINF.contains(one.x, worst).all()
     assert (one.value(worst) > one.value(start)).all()
+
+
+def test_falling_steps_cross_the_set_first_and_settle_then():
+    lengths = Recipe(steps=4, falling=True).step_lengths(4)
+    assert lengths == (2.0, 1.5, 1.0, 0.5)
+    assert Recipe(steps=4, falling=True).step_lengths(8)[-1] == 0.25
+    assert Recipe(steps=4).step_lengths(4) == (0.625,) * 4
+    assert Recipe(steps=4, step=1.0).step_lengths(8) == (2.5 / 8,) * 8  # raised: the length no longer fits
+
+
+def test_falling_steps_find_worse_points_far_off():
+    """The loss rises gently at first, and steeply where short steps do not come to."""
+
+    def logits(x):
+        at = x.flatten(1).sum(dim=1)
+        return torch.stack([torch.zeros_like(at), torch.where(at > -1.2, -0.1 * at, -2 * at - 2.28)], dim=1)
+
+    x, y = torch.zeros(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64)
+    one = Task(logits, cross_entropy(y), x, Generator().manual_seed(0), Count())
+    ball, start = L2Ball(2.0, -9.0, 9.0), torch.full((1, 1, 1, 1), 0.1)
+    value = {
+        falling: float(one.value(ascend(one, ball, start, Recipe(steps=2, falling=falling, **keys).step_lengths(2))))
+        for falling, keys in ((True, {}), (False, {"step": 0.2}))
+    }
+    assert value[True] > value[False] + 0.5
+
+
+def test_a_length_of_equal_steps_has_no_effect_on_falling_ones():
+    with pytest.raises(ValueError, match="step has no effect here"):
+        Recipe(step=0.5, falling=True)
 
 
 def test_the_worst_of_k_is_the_worst_for_each_input():
@@ -168,17 +198,17 @@ def test_the_worst_member_of_a_union_is_as_bad_as_any_and_differs_between_inputs
 def test_steepest_ends_in_one_of_the_members_and_does_better_than_the_weakest():
     one, balls = task(), (LINF, L2, L1Ball(2.0, 0.0, 1.0))
     start = LINF.sample(one.x, Generator().manual_seed(0))
-    worst = steepest(one, balls, start, 5, 0.5)
+    worst = steepest(one, balls, start, [0.5] * 5)
     inside = torch.stack([ball.contains(one.x, worst) for ball in balls])
     assert inside.any(dim=0).all()
-    alone_ = [one.value(ascend(one, ball, ball.start(one.x), 5, 0.5)).mean() for ball in balls]
+    alone_ = [one.value(ascend(one, ball, ball.start(one.x), [0.5] * 5)).mean() for ball in balls]
     assert one.value(worst).mean() > min(alone_)
 
 
 def test_steepest_refuses_what_is_no_norm_ball():
     one = task()
     with pytest.raises(PolicyError, match="norm balls only"):
-        steepest(one, (LINF, Turn(10, 1, 0.0, 1.0)), one.x, 2, 1.0)
+        steepest(one, (LINF, Turn(10, 1, 0.0, 1.0)), one.x, [1.0] * 2)
 
 
 def test_trades_starts_beside_the_input_where_the_drift_has_no_slope():
@@ -188,7 +218,7 @@ def test_trades_starts_beside_the_input_where_the_drift_has_no_slope():
     assert flat.slope(LINF, one.x).abs().max() < 1e-6
     near = starts_for(one.x, Generator().manual_seed(0), slice(None), spread=0.01)(LINF, 1)[0]
     assert 0 < (near - one.x).abs().max() <= 0.001 + 1e-6
-    assert flat.value(ascend(flat, LINF, near, 5, 0.5)).mean() > flat.value(near).mean() + 1e-4
+    assert flat.value(ascend(flat, LINF, near, [0.5] * 5)).mean() > flat.value(near).mean() + 1e-4
 
 
 # ── losses ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -64,4 +64,5 @@ def _attacked(
     task = Task(model.logits, cross_entropy(y), x, rng, Count())
     if recipe.attack == "worst-of-k":
         return worst_of(task, within, draw_starts(within, x, 2 * recipe.tries, rng, slice(None)))
-    return ascend(task, within, draw_starts(within, x, 1, rng, slice(None))[0], steps, 2.5 / steps)
+    lengths = recipe.step_lengths(steps) if recipe.falling else (2.5 / steps,) * steps
+    return ascend(task, within, draw_starts(within, x, 1, rng, slice(None))[0], lengths)

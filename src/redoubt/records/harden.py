@@ -69,6 +69,11 @@ class Recipe(Record):
         default=None,
         description="Length of an attack step as a share of the radius; 2.5 / `steps` when absent (1 for `free`).",
     )
+    falling: bool = Field(
+        default=False,
+        description="Steps that fall in a straight line from two radii to nearly nothing, in the stead of equal ones: "
+        "they cross the set first and settle then, which in L2 balls finds far worse points with as many steps.",
+    )
     tries: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=10, description="Of `worst-of-k`: how many random points are tried."
     )
@@ -152,7 +157,11 @@ class Recipe(Record):
         bounds = self.loss == "interval-bounds"
         needs = {
             "steps": (self.attack in ("pgd", "ensemble"), "attack: pgd or ensemble"),
-            "step": (self.attack in ("pgd", "ensemble", "free"), "attack: pgd, ensemble or free"),
+            "step": (
+                self.attack == "free" or (self.attack in ("pgd", "ensemble") and not self.falling),
+                "attack: pgd, ensemble or free, without falling",
+            ),
+            "falling": (self.attack in ("pgd", "ensemble"), "attack: pgd or ensemble"),
             "tries": (self.attack == "worst-of-k", "attack: worst-of-k"),
             "replays": (self.attack == "free", "attack: free"),
             "static": (self.attack == "ensemble", "attack: ensemble"),
@@ -215,6 +224,12 @@ class Recipe(Record):
     def step_length(self) -> float:
         """Length of an attack step, as a share of the radius."""
         return self.step or (1.0 if self.attack == "free" else 2.5 / self.steps)
+
+    def step_lengths(self, steps: int) -> tuple[float, ...]:
+        """Length of each of so many attack steps, as shares of the radius; `steps` may have been raised."""
+        if self.falling:
+            return tuple(2.0 * (steps - at) / steps for at in range(steps))
+        return (self.step_length if steps == self.steps else 2.5 / steps,) * steps
 
 
 class HardenRecipe(Recipe):

@@ -3,23 +3,24 @@
 Does not cover: restarts, step sizes that adapt.  It is a training attack, not a measurement.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from redoubt.harden.inner.task import Task
 from redoubt.perturb import PerturbationSet
 
 
-def ascend(task: Task, within: PerturbationSet, start: Tensor, steps: int, step: float) -> Tensor:
-    """The inputs `[B, *shape]` after `steps` steps from `start`.
+def ascend(task: Task, within: PerturbationSet, start: Tensor, lengths: Sequence[float]) -> Tensor:
+    """The inputs `[B, *shape]` after a step of each length from `start`.
 
     Args:
         task: the batch.
         within: the set.
         start: points of the set, `[B, ...]`.
-        steps: how many.
-        step: length of each, as a share of the radius.
+        lengths: of the steps, as shares of the radius.
     """
     point = start
-    for _ in range(steps):
-        point = within.ascend(task.x, point, task.slope(within, point), step)
+    for length in lengths:
+        point = within.ascend(task.x, point, task.slope(within, point), length)
     return within.draw(task.x, point, task.rng).detach()

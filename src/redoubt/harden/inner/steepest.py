@@ -14,15 +14,14 @@ from redoubt.perturb.norms import NormBall
 from redoubt.records import PolicyError
 
 
-def steepest(task: Task, members: Sequence[object], start: Tensor, steps: int, step: float) -> Tensor:
-    """The inputs `[B, *shape]` after `steps` steps.
+def steepest(task: Task, members: Sequence[object], start: Tensor, lengths: Sequence[float]) -> Tensor:
+    """The inputs `[B, *shape]` after a step of each length from `start`.
 
     Args:
         task: the batch.
         members: norm balls.
         start: points `[B, *shape]` of any member.
-        steps: how many.
-        step: length of each, as a share of the member's radius.
+        lengths: of the steps, as shares of the member's radius.
 
     Raises:
         PolicyError: a member is no norm ball.
@@ -34,11 +33,11 @@ def steepest(task: Task, members: Sequence[object], start: Tensor, steps: int, s
             remedy="write unions: worst under harden",
         )
     point = start
-    for _ in range(steps):
+    for length in lengths:
         gradient = task.slope(balls[0], point)  # a ball draws a point as it is, so any of them will do
         best, most = point, torch.full_like(point.flatten(1)[:, 0], -torch.inf)
         for ball in balls:
-            there = ball.ascend(task.x, ball.project(task.x, point), gradient, step)
+            there = ball.ascend(task.x, ball.project(task.x, point), gradient, length)
             value = task.value(there)
             better = (value > most).view(-1, *[1] * (point.dim() - 1))
             best, most = torch.where(better, there, best), torch.maximum(most, value)

@@ -1,6 +1,6 @@
 """The worst points of a set or of a union of sets, by a recipe (Tramer and Boneh 2019, section 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -44,19 +44,19 @@ def worst_points(task: Task, within: PerturbationSet, recipe: Recipe, steps: int
     if recipe.attack == "none":
         return [task.x]
     members = within.members
-    step = recipe.step_length if steps == recipe.steps else 2.5 / steps
+    lengths = recipe.step_lengths(steps)
     if len(members) == 1 or recipe.unions == "random":
-        return [_worst(task, within, recipe, steps, step, starts)]
+        return [_worst(task, within, recipe, lengths, starts)]
     if recipe.unions == "steepest":
-        return [steepest(task, members, starts(members[0], 1)[0], steps, step)]
-    drawn = [_worst(task, member, recipe, steps, step, starts) for member in members]
+        return [steepest(task, members, starts(members[0], 1)[0], lengths)]
+    drawn = [_worst(task, member, recipe, lengths, starts) for member in members]
     if recipe.unions == "average":
         return drawn
     values = torch.stack([task.value(each) for each in drawn])
     return [torch.stack(drawn)[values.argmax(dim=0), task.rows]]
 
 
-def _worst(task: Task, within: PerturbationSet, recipe: Recipe, steps: int, step: float, starts: Starts) -> Tensor:
+def _worst(task: Task, within: PerturbationSet, recipe: Recipe, lengths: Sequence[float], starts: Starts) -> Tensor:
     if recipe.attack == "worst-of-k":
         return worst_of(task, within, starts(within, recipe.tries))
-    return ascend(task, within, starts(within, 1)[0], steps, step)
+    return ascend(task, within, starts(within, 1)[0], lengths)

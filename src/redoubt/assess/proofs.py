@@ -18,7 +18,7 @@ from redoubt.bounds import Effort, Graph, Region, from_model, misclassified, pro
 from redoubt.games.evasion import still_fooled
 from redoubt.models.onnx_node import Unsupported
 from redoubt.perturb import L1Ball, L2Ball, LinfBall, NormBall, PerturbationSet
-from redoubt.policy.explain import BRANCHES
+from redoubt.policy.explain_evasion import BRANCHES
 from redoubt.records import Norm, Proofs, digest
 
 SEARCH = "branch-and-bound"

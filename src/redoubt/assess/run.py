@@ -3,13 +3,10 @@
 The order of steps, which the tests' names repeat:
 
 1. open      load model and data, look for what would spoil the assessment; nothing is written before this is done
-2. plan      for each requirement: the set, the bouts, the chains of tasks
+2. plan      for each requirement, as its game says: who plays what, as chains of tasks
 3. execute   run the tasks, keep each result as it comes; what an earlier run kept is not done again
-4. through   the same, through the guard, if one is named
-5. invariance look for training inputs of another class in the norm balls, if the policy names training data
-6. prove     for requirements of certified accuracy, settle the examples that still stand
-7. conclude  judge each requirement
-8. write     evidence, pictures and timings
+4. conclude  judge each requirement, as its game says
+5. write     evidence, pictures and timings
 """
 
 import datetime
@@ -19,24 +16,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
-from torch import Tensor
 
 from redoubt import __version__
-from redoubt.assess.conclude import Curve, conclude_requirement
 from redoubt.assess.execute import Progress, Silent, Stopwatch, execute
 from redoubt.assess.executors import executor_for
-from redoubt.assess.invariance import Found, check_invariance, training_data
-from redoubt.assess.membership import MembershipPlan, conclude_plan, plan_membership
-from redoubt.assess.plan import Plan, make_plan
-from redoubt.assess.proofs import Proven, prove_requirement
+from redoubt.assess.games import GAMES
+from redoubt.assess.invariance import training_data
+from redoubt.assess.job import Played
+from redoubt.assess.setting import Setting
 from redoubt.assess.store import TaskStore
 from redoubt.assess.suite import STANDARD
 from redoubt.assess.system import System, answers, open_system, versions
-from redoubt.assess.through import Through, measure_work
+from redoubt.assess.through import Through
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.policy import PolicyFile
-from redoubt.records import Evidence, MembershipRequirement, PolicyError, RequirementEvidence, canonical_json
-from redoubt.records.campaign import WorkFactor
+from redoubt.records import Evidence, PolicyError, RequirementEvidence, canonical_json
 from redoubt.records.canonical import Json
 from redoubt.storage import write_atomically
 
@@ -80,35 +74,21 @@ def assess(
     clean = answers(system, file.place)
     train = training_data(file, system)
 
-    plans: list[Plan | MembershipPlan] = [
-        plan_membership(requirement, system, file)
-        if isinstance(requirement, MembershipRequirement)
-        else make_plan(requirement, system, clean, suite, file)
-        for requirement in file.policy.requirements
+    store = TaskStore(folder)
+    setting = Setting(file, system, clean, train, suite, store, progress, through)
+    played = [GAMES[type(requirement)] for requirement in file.policy.requirements]
+    plans: list[Played] = [
+        game.plan(requirement, setting) for game, requirement in zip(played, file.policy.requirements, strict=True)
     ]
     for plan in plans:
         progress.planned(plan.requirement.id, sum(most for _, most in plan.chains))
 
     start = executor_for(on, workers, system, file.base)
-    store = TaskStore(folder)
     write_atomically(folder / "policy.yaml", file.text.encode())
     clock = Stopwatch()
     execute(plans, system, store, start, progress, clock)
 
-    moving = [plan for plan in plans if isinstance(plan, Plan)]
-    work = [measure_work(plan, system, through, suite, progress) if through else None for plan in moving]
-
-    looked = [check_invariance(plan, system, train) for plan in moving]
-
-    proven = [prove_requirement(plan, system, store) for plan in moving]
-
-    moves = iter(zip(work, looked, proven, strict=True))
-    concluded = [
-        conclude_plan(plan, system)
-        if isinstance(plan, MembershipPlan)
-        else _conclude(plan, system, clean, *next(moves))
-        for plan in plans
-    ]
+    concluded = [game.conclude(plan, setting) for game, plan in zip(played, plans, strict=True)]
     evidence = _evidence(system, [found for found, _ in concluded])
     tensors = {key: tensor for _, some in concluded for key, tensor in some.items()}
     write_atomically(folder / "examples.safetensors", safetensors.torch.save(tensors))
@@ -118,24 +98,7 @@ def assess(
     return evidence
 
 
-# ── conclude and write ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _conclude(
-    plan: Plan, system: System, clean: Tensor, work: WorkFactor | None, looked: Found, proven: Proven | None
-) -> tuple[RequirementEvidence, dict[str, Tensor]]:
-    """Evidence on an evasion requirement, and the inputs that go with it."""
-    order = {(bout.attack, bout.within): at for at, bout in enumerate(plan.bouts)}
-    rounds = sorted(plan.rounds, key=lambda done: (order[done.task.attack, done.task.within], done.task.rows[0]))
-    curve = Curve(plan.curve_sets, plan.curve_rows, tuple(plan.curve), tuple(plan.nearest), plan.everything)
-    concluded = conclude_requirement(
-        plan.requirement, plan.within, plan.bouts, rounds, curve, clean, system.data, plan.doubts, proven
-    )
-    tensors = dict(looked[1])
-    for key, perturbed in concluded.pictures.items():
-        tensors[f"{key}/perturbed"] = perturbed.clone()
-        tensors[f"{key}/clean"] = system.data.x[int(key.rsplit("/", 1)[1])].clone()
-    return concluded.evidence.model_copy(update={"guarded": work, "invariance": looked[0]}), tensors
+# ── write ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _evidence(system: System, requirements: Sequence[RequirementEvidence]) -> Evidence:

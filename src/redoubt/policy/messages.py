@@ -13,7 +13,7 @@ from redoubt.policy.shape import Spot, follow
 from redoubt.records import GAMES, Policy, PolicyError, Requirement
 from redoubt.records.base import Record
 
-GAMES_TO_COME = ("backdoor", "extraction", "memorisation", "poisoning")
+GAMES_TO_COME = tuple(game for game in ("backdoor", "extraction", "memorisation", "poisoning") if game not in GAMES)
 _KEYS_TO_COME = {
     ("Adversary", "controls"): "plays no game yet in which an adversary controls training data",
 }

@@ -11,3 +11,12 @@ def listed(words: Iterable[str], last: str) -> str:
     """
     *before, end = [*words] or [""]
     return f"{', '.join(before)} {last} {end}" if before else end
+
+
+def percent(share: float) -> str:
+    """A share as per cent.
+
+    >>> percent(0.85)
+    '85 %'
+    """
+    return f"{100 * share:.4g} %"

@@ -1,5 +1,6 @@
 """What crosses a wall between rooms: frozen records, and the errors.  Imports neither numpy nor torch."""
 
+from redoubt.records.assessment import Digests, Evidence
 from redoubt.records.canonical import canonical_json, digest
 from redoubt.records.data import DataSource
 from redoubt.records.decision import Action, Decision, Finding, LogEntry, Receipt, Standing
@@ -19,37 +20,38 @@ from redoubt.records.evasion import EvasionRequirement
 from redoubt.records.evidence import (
     BrokenPart,
     CurvePoint,
-    Digests,
     Distances,
     Estimated,
     EvasionEvidence,
-    Evidence,
     ExampleResult,
-    ExposedRecord,
     FeatureMove,
     Figure,
     Found,
     Interval,
     InvarianceCheck,
     Measured,
-    MembershipEvidence,
-    MembershipOutcome,
     OtherClass,
     Proofs,
     RequirementEvidence,
-    RocPoint,
-    ShadowModels,
     Sign,
     SignName,
     StrategyOutcome,
     Tried,
     Verdict,
 )
+from redoubt.records.games import GAMES
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
 from redoubt.records.harden import Augmentation, HardenRecipe, Recipe, StaticModel
 from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
 from redoubt.records.membership import MembershipRequirement, ShadowRecipe
-from redoubt.records.policy import GAMES, Access, Adversary, Budget, InputFace, ModelSource, Policy
+from redoubt.records.membership_evidence import (
+    ExposedRecord,
+    MembershipEvidence,
+    MembershipOutcome,
+    RocPoint,
+    ShadowModels,
+)
+from redoubt.records.policy import Access, Adversary, Budget, InputFace, ModelSource, Policy
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
 from redoubt.records.trust import Demand, Signature

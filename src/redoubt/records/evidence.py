@@ -1,14 +1,13 @@
-"""What an assessment leaves behind, whole enough for somebody else to judge it."""
+"""What verdicts rest on, whole enough for somebody else to judge it: what every game has, and what evasion adds."""
 
 import bisect
 import enum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from redoubt.records.base import Record
 from redoubt.records.campaign import WorkFactor
-from redoubt.records.quantities import ordered
 from redoubt.records.requirement import Bound, BoundField
 from redoubt.records.work import Count, Work
 
@@ -302,6 +301,11 @@ class RequirementEvidence(Record):
         """The requirement's bound."""
         return self.require
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Keys of inputs that a report shows as they are: `K/clean` in `examples.safetensors`."""
+        return ()
+
 
 class EvasionEvidence(RequirementEvidence):
     """What an evasion requirement rests on."""
@@ -327,95 +331,3 @@ class EvasionEvidence(RequirementEvidence):
     guarded: WorkFactor | None = Field(
         default=None, description="The attacker's work through the guard, if it was played through one."
     )
-
-
-class RocPoint(Record):
-    """At one threshold: others taken for members, and members found."""
-
-    alarms: Count
-    found: Count
-
-
-class MembershipOutcome(Record):
-    """What one strategy made of the records."""
-
-    strategy: str
-    parameters: dict[str, bool | int | float | str | None]
-    measures: tuple[Figure, ...] = Field(description="Of this strategy alone, at 95 % each; none if it broke.")
-    roc: tuple[RocPoint, ...] = Field(default=(), description="Its curve, thinned out, of growing alarms.")
-    work: Work = Field(default=Work(), description="What it asked of the target.")
-    broke: str | None = Field(default=None, description="Why the strategy could not be played to its end.")
-
-
-class ShadowModels(Record):
-    """The models that the adversary trained, and how like the target they are."""
-
-    source: str = Field(description="What was trained.")
-    models: Count
-    records: Count = Field(description="Records that each of them was trained on.")
-    inside: Share = Field(description="Share of them that it answers rightly: the mean over the models.")
-    outside: Share = Field(description="The same of the records that it was not trained on.")
-    target_inside: Share = Field(description="Share of the members that the target answers rightly.")
-    target_outside: Share = Field(description="The same of the others.")
-
-
-class ExposedRecord(Record):
-    """A member that the strongest strategy found easily."""
-
-    row: Count = Field(description="Row in the members as taken.")
-    label: Count
-    digest: str = Field(description="`sha256:<hex>` over its values, little-endian float32.")
-    ahead: Count = Field(description="Others that look at least as much like a member.")
-    tensor: str | None = Field(default=None, description="Key of the record in `examples.safetensors`, if shown.")
-
-
-class MembershipEvidence(RequirementEvidence):
-    """What a membership requirement rests on."""
-
-    game: Literal["membership"] = "membership"
-    source: str = Field(description="Where the members are from.")
-    digest: str = Field(description="Of members and others, `sha256:<hex>`.")
-    members: Annotated[int, Field(gt=0)]
-    others: Annotated[int, Field(gt=0)]
-    outcomes: tuple[MembershipOutcome, ...]
-    strongest: str | None = Field(default=None, description="The strategy that found most, by the required measure.")
-    shadows: ShadowModels | None = None
-    exposed: tuple[ExposedRecord, ...] = Field(default=(), description="The easiest to find first.")
-
-
-AnyEvidence = Annotated[
-    Annotated[EvasionEvidence, Tag("evasion")] | Annotated[MembershipEvidence, Tag("membership")],
-    Discriminator("game"),
-]
-
-
-class Digests(Record):
-    """SHA-256 of everything the verdicts depend on, each `sha256:<hex>`."""
-
-    policy: str
-    model: str
-    data: str
-    code: str
-
-
-class Evidence(Record):
-    """The whole assessment.  Holds no time and no machine: same policy, model, data, code and seed, same bytes.
-
-    What was played through a live guard (`guarded`) is the exception: a guard remembers, and its clock runs.
-
-    `examples.safetensors` beside it holds, for each example with a `tensor` key K, the perturbed input under
-    `K/perturbed` and the clean one under `K/clean`, both float32 in the model's input range; for examples of an
-    invariance check, the training input takes the place of the perturbed one.
-    """
-
-    redoubt: str = Field(description="Version of Redoubt.")
-    system: str
-    seed: Count
-    digests: Digests
-    versions: dict[str, str] = Field(description="Versions of the libraries that did the arithmetic.")
-    model: str = Field(description="The model's source, as the policy names it.")
-    data: str = Field(description="The data's source, as the policy names it.")
-    classes: tuple[str, ...] = Field(description="Class names, or the indices as text.")
-    input_shape: tuple[int, ...]
-    input_range: Annotated[tuple[float, float], AfterValidator(ordered)]
-    requirements: tuple[AnyEvidence, ...]

@@ -6,22 +6,14 @@ Each record validates itself at birth; `policy/` adds the file position to what 
 import enum
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from redoubt.records.base import Name, Record
 from redoubt.records.data import DataSourceField
-from redoubt.records.evasion import EvasionRequirement
+from redoubt.records.games import AnyRequirement
 from redoubt.records.guard import Guard
 from redoubt.records.harden import HardenRecipe
-from redoubt.records.membership import MembershipRequirement
 from redoubt.records.quantities import ordered
-from redoubt.records.requirement import Requirement
 from redoubt.records.trust import Sha256, Signature
 
 
@@ -153,21 +145,6 @@ class Adversary(Record):
 
 
 # ── what must hold ───────────────────────────────────────────────────────────────────────────────────────────────
-
-GAMES: dict[str, type[Requirement]] = {"evasion": EvasionRequirement, "membership": MembershipRequirement}
-"""The games that are played, by name, and what a requirement of each says."""
-
-
-def _game_of(value: object) -> str:
-    """Which game a mapping names; evasion where it names none that is played, so that messages speak of one game."""
-    game = value.get("game") if isinstance(value, dict) else getattr(value, "game", None)
-    return game if isinstance(game, str) and game in GAMES else "evasion"
-
-
-AnyRequirement = Annotated[
-    Annotated[EvasionRequirement, Tag("evasion")] | Annotated[MembershipRequirement, Tag("membership")],
-    Discriminator(_game_of),
-]
 
 
 class Policy(Record):

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from redoubt.records import Evidence, Place, RequirementEvidence, Verdict
+from redoubt.report.games import demand, work_sentence
 from redoubt.report.read import Timings
-from redoubt.report.words import demand, judged, measured_words, one_line, plain, work_sentence
+from redoubt.report.words import judged, measured_words, one_line, plain
 
 _ELEMENT = {Verdict.VIOLATED: "failure", Verdict.UNDECIDED: "error"}
 

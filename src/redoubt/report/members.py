@@ -59,13 +59,13 @@ def members_section(folder: Folder, requirement: MembershipEvidence, anchor: str
     return MembersSection(
         anchor=anchor,
         evidence=requirement,
-        demand=words.demand(requirement),
+        demand=demand_of_members(requirement),
         reason=words.reason(requirement),
         measured=words.measured_words(measured) if measured else "not measured",
-        where=words.where(requirement),
+        where=members_shown(requirement),
         bar=charts.bar(requirement, f"{anchor}-bar"),
         roc=roc_chart(requirement, f"{anchor}-roc"),
-        needs=words.work_sentence(requirement),
+        needs=work_on_members(requirement),
         heads=[words.measure_name(name) for name in names],
         together=[words.measured_words(figure) for figure in requirement.measures],
         rows=[_row(outcome, names, requirement.strongest) for outcome in requirement.outcomes],
@@ -73,6 +73,36 @@ def members_section(folder: Folder, requirement: MembershipEvidence, anchor: str
         exposed=_exposed(folder, requirement),
         elapsed=folder.timings.of(requirement.id) if folder.timings else 0.0,
     )
+
+
+def demand_of_members(requirement: MembershipEvidence) -> str:
+    """What the requirement asks, in one sentence."""
+    bound, who = requirement.bound, f"adversary “{words.one_line(requirement.adversary)}”"
+    if bound.measure == "membership_auc":
+        return (
+            f"Shown a record that the model was trained on and one that it was not, {who} may tell which is which with "
+            f"a probability of {words.bound_words(bound)}; guessing has 50\u00a0%."
+        )
+    return (
+        f"Of the records that the model was trained on, {words.bound_words(bound)} may be recognised by {who}, which "
+        f"is measured as {words.measure_name(bound.measure)}."
+    )
+
+
+def members_shown(requirement: MembershipEvidence) -> str:
+    """Which records the adversary is shown."""
+    members, others = words.count(requirement.members), words.count(requirement.others)
+    return f"{members} members of {words.one_line(requirement.source)}, {others} others"
+
+
+def work_on_members(requirement: MembershipEvidence) -> str:
+    """What the adversary spent, in one sentence."""
+    models = requirement.shadows
+    trained = ""
+    if models is not None:
+        number, records = words.count(models.models), words.count(models.records)
+        trained = f", and trained {number} models of its own on {records} records each"
+    return f"The adversary asked the model {words.count(requirement.work.queries)} times{trained}."
 
 
 def _row(outcome: MembershipOutcome, names: list[str], strongest: str | None) -> _Row:
@@ -108,7 +138,7 @@ def _exposed(folder: Folder, requirement: MembershipEvidence) -> list[_Exposed]:
     low, high = evidence.input_range
     found = []
     for one in requirement.exposed:
-        drawn = folder.exposed.get(one.tensor or "")
+        drawn = folder.shown.get(one.tensor or "")
         shown = picture(drawn, low, high) if drawn is not None and is_image(evidence.input_shape) else ""
         label = words.class_name(evidence, one.label)
         found.append(_Exposed(one.row, label, words.one_line(one.digest), words.count(one.ahead), shown))

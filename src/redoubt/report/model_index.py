@@ -7,9 +7,10 @@ from typing import TypeAlias
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from redoubt.records import EvasionEvidence, Evidence, Figure, Measured, RequirementEvidence, Verdict
+from redoubt.records import Evidence, Figure, Measured, RequirementEvidence, Verdict
 from redoubt.records.canonical import Json
-from redoubt.report.words import judged, measure_name, measure_of, one_line, where
+from redoubt.report.games import telling, where
+from redoubt.report.words import judged, measure_name, measure_of, one_line
 
 Object: TypeAlias = dict[str, Json]
 
@@ -64,11 +65,10 @@ def _metric(requirement: RequirementEvidence) -> Json:
     if measured is None or bound.measure == "clean_accuracy":
         return None
     name = f"{measure_name(bound.measure).capitalize()} against {one_line(requirement.adversary)}"
-    joint = "within" if isinstance(requirement, EvasionEvidence) else "among"
     doubt = " (undecided)" if requirement.verdict is Verdict.UNDECIDED else ""
     return {
         "type": bound.measure,
-        "name": f"{name} {joint} {where(requirement)}{doubt}",
+        "name": f"{name} {telling(requirement).joint} {where(requirement)}{doubt}",
         "value": round(measured.value, 6),
         "args": {
             "requirement": one_line(requirement.id),

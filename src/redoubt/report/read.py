@@ -20,7 +20,6 @@ from redoubt.records import (
     Evidence,
     ExampleResult,
     Hardening,
-    MembershipEvidence,
     OtherClass,
     Place,
     StorageError,
@@ -92,7 +91,7 @@ class Folder:
     timings: Timings | None
     pairs: dict[str, tuple[Pair, ...]]
     others: dict[str, tuple[Neighbours, ...]]
-    exposed: dict[str, Floats] = field(default_factory=dict)  # records that were recognised, by their key
+    shown: dict[str, Floats] = field(default_factory=dict)  # inputs that a game shows as they are, by their key
 
 
 def read_folder(path: Path, shown: int = 8) -> Folder:
@@ -109,12 +108,11 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
     moved = [r for r in evidence.requirements if isinstance(r, EvasionEvidence)]
     chosen = {r.id: _varied(r.examples, shown) for r in moved}
     checks = [(r.id, check.within, one) for r in moved for check in r.invariance for one in check.shown]
-    members = [r for r in evidence.requirements if isinstance(r, MembershipEvidence)]
-    named = [one.tensor for r in members for one in r.exposed if one.tensor is not None]
+    named = [key for r in evidence.requirements for key in r.shown]
     keys = [e.tensor or "" for examples in chosen.values() for e in examples] + [one.tensor for _, _, one in checks]
     small = math.prod(evidence.input_shape) <= _MAX_COORDINATES
     drawn = _tensors(path / EXAMPLES, evidence, keys) if keys and small else {}
-    exposed = _tensors(path / EXAMPLES, evidence, named, ("clean",)) if named and small else {}
+    whole = _tensors(path / EXAMPLES, evidence, named, ("clean",)) if named and small else {}
     return Folder(
         evidence=evidence,
         policy=_text(path / POLICY),
@@ -131,7 +129,7 @@ def read_folder(path: Path, shown: int = 8) -> Folder:
             )
             for name in chosen
         },
-        exposed={key: tensors[0] for key, tensors in exposed.items()},
+        shown={key: tensors[0] for key, tensors in whole.items()},
     )
 
 

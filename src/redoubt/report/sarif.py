@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from redoubt.records import MEASURES, Evidence, Measured, Place, RequirementEvidence, Verdict, digest
 from redoubt.records.canonical import Json
+from redoubt.report.games import demand, where, work_sentence
 from redoubt.report.read import POLICY, Timings
-from redoubt.report.words import demand, judged, measured_words, one_line, plain, where, work_sentence
+from redoubt.report.words import judged, measured_words, one_line, plain
 
 Object: TypeAlias = dict[str, Json]
 

@@ -5,7 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from redoubt.records import Evidence, RequirementEvidence, Verdict
-from redoubt.report.words import judged, measure_name, one_line, percent, short_reason, where
+from redoubt.report.games import short_reason, where
+from redoubt.report.words import judged, measure_name, one_line, percent
 
 _LOOK = {
     Verdict.VIOLATED: ("✗", "bold red"),

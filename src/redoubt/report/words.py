@@ -2,18 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from statistics import median
 
 from redoubt.records import (
     MEASURES,
     Bound,
-    EvasionEvidence,
     Evidence,
     ExampleResult,
     Figure,
     InvarianceCheck,
     Measured,
-    MembershipEvidence,
     Proofs,
     RequirementEvidence,
     SignName,
@@ -108,50 +105,6 @@ def measure_of(requirement: RequirementEvidence, measure: str) -> Figure | None:
     return next((m for m in requirement.measures if m.measure == measure), None)
 
 
-def demand(requirement: RequirementEvidence) -> str:
-    """What the requirement asks, in one sentence."""
-    if isinstance(requirement, EvasionEvidence):
-        return _demand_of_moves(requirement)
-    if isinstance(requirement, MembershipEvidence):
-        return _demand_of_members(requirement)
-    return f"{requirement.bound} must hold."
-
-
-def where(requirement: RequirementEvidence) -> str:
-    """Where the adversary may move an input, or which records it is shown."""
-    if isinstance(requirement, EvasionEvidence):
-        return one_line(requirement.within)
-    if isinstance(requirement, MembershipEvidence):
-        members, others = count(requirement.members), count(requirement.others)
-        return f"{members} members of {one_line(requirement.source)}, {others} others"
-    return one_line(requirement.game)
-
-
-def _demand_of_members(requirement: MembershipEvidence) -> str:
-    bound, who = requirement.bound, f"adversary “{one_line(requirement.adversary)}”"
-    if bound.measure == "membership_auc":
-        return (
-            f"Shown a record that the model was trained on and one that it was not, {who} may tell which is which with "
-            f"a probability of {bound_words(bound)}; guessing has 50\u00a0%."
-        )
-    return (
-        f"Of the records that the model was trained on, {bound_words(bound)} may be recognised by {who}, which is "
-        f"measured as {measure_name(bound.measure)}."
-    )
-
-
-def _demand_of_moves(requirement: EvasionEvidence) -> str:
-    bound, share = requirement.bound, bound_words(requirement.bound)
-    move = f"adversary “{one_line(requirement.adversary)}” may move each of them within {one_line(requirement.within)}"
-    if bound.measure == "clean_accuracy":
-        return f"The model must answer {share} of the inputs rightly, with nobody interfering."
-    if bound.measure == "certified_accuracy":
-        return f"For {share} of the inputs it must be proved that the answer stays right although the {move}."
-    if bound.measure == "attack_success":
-        return f"Of the inputs answered rightly, {share} may be brought to a wrong answer when the {move}."
-    return f"The model must answer {share} of the inputs rightly even when the {move}."
-
-
 def reason(requirement: RequirementEvidence) -> str:
     """Why this verdict, with the measure's name as words."""
     text = one_line(requirement.reason).replace(requirement.bound.measure, measure_name(requirement.bound.measure))
@@ -167,12 +120,6 @@ def short_reason(requirement: RequirementEvidence) -> str:
         best = at_least == (requirement.verdict is Verdict.VIOLATED)
         end = measured.ends[1] if best else measured.ends[0]
         return f"{'at most' if best else 'at least'} {percent(end)}"
-    if isinstance(requirement, EvasionEvidence) and requirement.proofs is not None:
-        return (
-            f"{count(requirement.proofs.unknown)} neither proved nor fooled"
-            if requirement.proofs.unknown
-            else ("too few examples to tell")
-        )
     return ", ".join(sign.name.value.replace("-", " ") for sign in requirement.signs) or "too few examples to tell"
 
 
@@ -215,39 +162,6 @@ MEANING = {
         "It does not mean that the system passed. What could not be attacked has not withstood anything.",
     ),
 }
-
-
-def work_sentence(requirement: RequirementEvidence) -> str:
-    """The work that an attacker needs, in one or two sentences."""
-    if isinstance(requirement, MembershipEvidence):
-        return _work_on_members(requirement)
-    if not isinstance(requirement, EvasionEvidence):
-        return f"{count(requirement.work.passes)} passes."
-    fell = [example.work.passes for example in requirement.examples if example.perturbed is not None]
-    stood = [example.work.passes for example in requirement.examples if example.robust]
-    if not any(fell) and not any(stood):
-        return "No attack was played: whoever finds a wrong answer here found it by asking once."
-    standing = (
-        f"{_inputs(len(stood))} still stood after a median of {count(median(stood))} passes each."
-        if stood
-        else "None was left standing."
-    )
-    if not fell:
-        return f"Not one input fell. {standing}"
-    if len(fell) == 1:
-        return f"The one input that fell cost {count(fell[0])} passes. {standing}"
-    return (
-        f"Half of the {count(len(fell))} inputs that fell cost {count(median(fell))} passes each or fewer, "
-        f"the cheapest {count(min(fell))}, the dearest {count(max(fell))}. {standing}"
-    )
-
-
-def _work_on_members(requirement: MembershipEvidence) -> str:
-    models = requirement.shadows
-    trained = ""
-    if models is not None:
-        trained = f", and trained {count(models.models)} models of its own on {count(models.records)} records each"
-    return f"The adversary asked the model {count(requirement.work.queries)} times{trained}."
 
 
 def work_factor(work: WorkFactor) -> str:
@@ -299,7 +213,8 @@ MANNERS = {
 }
 
 
-def _inputs(number: int) -> str:
+def inputs(number: int) -> str:
+    """So many inputs, at the head of a sentence."""
     return "One input" if number == 1 else f"{count(number)} inputs"
 
 
@@ -321,12 +236,12 @@ def invariance_sentence(check: InvarianceCheck) -> str:
     within, training = one_line(check.within), one_line(check.training)
     if not check.reachable:
         return (
-            f"None of {_inputs(check.examined).lower()} has a training input of another class within {within} "
+            f"None of {inputs(check.examined).lower()} has a training input of another class within {within} "
             f"({training}): as far as these data tell, the label holds throughout the set."
         )
     kept = "none" if not check.kept else count(check.kept)
     return (
-        f"{count(check.reachable)} of {_inputs(check.examined)} have a training input of another class within {within} "
+        f"{count(check.reachable)} of {inputs(check.examined)} have a training input of another class within {within} "
         f"({training}). There a model that is robust must be wrong about one of the two, so the set is too large for "
         f"these data. Of those training inputs the model gives {kept} the label of the input beside it: that much of "
         "its robustness is blindness to what makes the classes differ. The verdict above does not count this."

@@ -8,6 +8,7 @@ from torch import Tensor
 from redoubt.assess.membership.plan import MembershipPlan
 from redoubt.assess.membership.records import digest_of_record
 from redoubt.assess.membership.signs import blind_sign, unlike_sign
+from redoubt.assess.setting import Setting
 from redoubt.assess.system import System
 from redoubt.attacks.membership import Asked, MembershipAttack, Shadows, View
 from redoubt.games.membership import Told, conclude_membership, membership_measures, roc, strongest
@@ -26,7 +27,7 @@ from redoubt.records import (
 EXPOSED = 20  # members listed
 
 
-def conclude_plan(plan: MembershipPlan, system: System) -> tuple[MembershipEvidence, dict[str, Tensor]]:
+def conclude_plan(plan: MembershipPlan, setting: Setting) -> tuple[MembershipEvidence, dict[str, Tensor]]:
     """Judge one requirement: the evidence, and the records to be shown, by key."""
     requirement, shown = plan.requirement, plan.shown
     shadows, right_inside = _shadows(plan)
@@ -41,7 +42,7 @@ def conclude_plan(plan: MembershipPlan, system: System) -> tuple[MembershipEvide
             told[attack.name] = said
     outcomes += [_broken(name, why) for name, why in plan.unaffordable.items()]
     measures = strongest(list(told.values())) if told else ()
-    models = _models(plan, system, shadows, right_inside, plain) if shadows is not None else None
+    models = _models(plan, setting.system, shadows, right_inside, plain) if shadows is not None else None
     signs = _signs(outcomes, shadows, shown.members, models)
     others = len(shown) - shown.members
     verdict, reason = conclude_membership(requirement.require, measures, signs, others)

@@ -8,7 +8,7 @@ from torch import Tensor
 from redoubt.assess.job import ChainOf
 from redoubt.assess.membership.jobs import GROUP, RECORDS, AskJob, Scene, ShadowJob, trainer_in, unpack
 from redoubt.assess.membership.records import Shown, load_shown
-from redoubt.assess.system import System
+from redoubt.assess.setting import Setting
 from redoubt.attacks.membership import (
     RMIA,
     LabelAugmentation,
@@ -20,7 +20,6 @@ from redoubt.attacks.membership import (
     OfflineRMIA,
     ShadowClassifier,
 )
-from redoubt.policy import PolicyFile
 from redoubt.records import Access, MembershipRequirement, PolicyError, digest
 
 MEMBERSHIP_SUITE: tuple[MembershipAttack, ...] = (
@@ -82,7 +81,7 @@ def _alone(job: ShadowJob | AskJob) -> Generator[ShadowJob | AskJob, object, Non
     yield job
 
 
-def plan_membership(requirement: MembershipRequirement, system: System, file: PolicyFile) -> MembershipPlan:
+def plan_membership(requirement: MembershipRequirement, setting: Setting) -> MembershipPlan:
     """Plan a requirement.
 
     Raises:
@@ -90,6 +89,7 @@ def plan_membership(requirement: MembershipRequirement, system: System, file: Po
         DataError: the records cannot be had.
         ModelError: shadow models cannot be built.
     """
+    file, system = setting.file, setting.system
     at = file.policy.requirements.index(requirement)
     adversary = file.policy.adversaries[requirement.adversary]
     access = min(adversary.access, Access.SCORES, system.model.access)

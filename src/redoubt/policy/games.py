@@ -1,0 +1,40 @@
+"""The games as the policy language knows them: one line each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from redoubt.policy.crosscheck_evasion import check_moves, check_strategies
+from redoubt.policy.crosscheck_membership import check_membership
+from redoubt.policy.explain_evasion import explain_evasion
+from redoubt.policy.explain_membership import explain_membership
+from redoubt.policy.problems import Wrong
+from redoubt.records import Adversary, EvasionRequirement, MembershipRequirement, Policy, Requirement
+
+Kind: TypeAlias = Any
+"""The requirement's own record: each function below takes that of its game."""
+
+
+def _nothing(_: Requirement, __: Policy) -> Iterator[Wrong]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class GamePolicy:
+    """What is said of the requirements of one game.  Paths of what is wrong are within the requirement.
+
+    Attributes:
+        explain: the paragraph of plain sentences.
+        plays: what is wrong, given its adversary.
+        fits: what is wrong whoever the adversary is.
+    """
+
+    explain: Callable[[Kind, Policy], str]
+    plays: Callable[[Kind, Adversary, Policy], Iterator[Wrong]]
+    fits: Callable[[Kind, Policy], Iterator[Wrong]] = _nothing
+
+
+POLICIES: dict[type[Requirement], GamePolicy] = {
+    EvasionRequirement: GamePolicy(explain_evasion, check_strategies, check_moves),
+    MembershipRequirement: GamePolicy(explain_membership, check_membership),
+}

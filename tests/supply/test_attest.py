@@ -11,7 +11,7 @@ from redoubt.assess import assess
 from redoubt.cli.app import run
 from redoubt.cli.sign import make_key, read_key
 from redoubt.policy import parse_policy, read_policy
-from redoubt.records import ModelError, PolicyError, SignatureError
+from redoubt.records import ModelError, PolicyError, SignatureError, digest
 from redoubt.supply.signing.attest import RESULT, attest_origin, check_evidence, read_origin
 from redoubt.supply.signing.bundle import unseal
 from redoubt.supply.signing.dsse import read_public_key
@@ -118,6 +118,26 @@ def test_origin(tmp_path):
     assert told["buildDefinition"]["resolvedDependencies"][0]["digest"] == {"sha256": "2" * 64}
     with pytest.raises(SignatureError, match=r"not about w\.safetensors as it is"):
         read_origin(raw, key.public_key(), "p", {"w.safetensors": "sha256:" + "3" * 64})
+
+
+def test_the_origin_of_a_hardened_model_end_to_end(write, monkeypatch, capsys):
+    path = write(requirements=f"{REQUIREMENT}\nharden: {{against: noise, epochs: 1, steps: 1}}")
+    base, hardened = path.parent, path.with_suffix(".hardened.yaml")
+    make_key(base / "assessor.key")
+    assert redoubt(monkeypatch, "harden", path) == 0
+    words = ("attest", hardened, "--key", base / "assessor.key", "--hardened", base / "policy.hardened")
+    assert redoubt(monkeypatch, *words) == 0
+    weights = base / "policy.hardened" / "model.safetensors"
+    files = {weights.name: digest(weights.read_bytes())}
+    public = read_public_key((base / "assessor.key.pub").read_bytes(), "key")
+    raw = hardened.with_suffix(".provenance").read_bytes()
+    told = read_origin(raw, public, "p", files)
+    evidence = json.loads((base / "policy.hardened" / "hardened.json").read_text())
+    assert told["buildDefinition"]["externalParameters"]["recipe"]["epochs"] == 1
+    assert evidence["data"].removeprefix("sha256:") in json.dumps(told["buildDefinition"]["resolvedDependencies"])
+
+    assert redoubt(monkeypatch, "attest", path, *words[2:]) != 0  # the policy with the weights of before
+    assert "names other weights" in capsys.readouterr().err
 
 
 def test_pins_of_models_without_a_file_are_policy_errors(write):

@@ -155,9 +155,7 @@ def some_classes(ground: Ground, classes: Tensor) -> Ground:
         return dataset(data.x[rows], number[data.y[rows]], data.source)
 
     face = replace(ground.face, classes=len(classes))
-    return replace(
-        ground, train=part(ground.train), clean=part(ground.clean), test=part(ground.test), face=face
-    )
+    return replace(ground, train=part(ground.train), clean=part(ground.clean), test=part(ground.test), face=face)
 
 
 def dataset(x: Tensor, y: Tensor, source: str) -> Dataset:
@@ -230,7 +228,12 @@ def patch(ground: Ground) -> Square:
 
 def _sticker(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
     colour = (1.0,) if ground.face.shape[0] == 1 else (1.0, 1.0, 0.0)
-    trigger = Sticker(4 if ground.face.shape[0] == 1 else 5, colour, row=9 if ground.face.shape[0] == 1 else 5)
+    trigger = Sticker(
+        4 if ground.face.shape[0] == 1 else 5,
+        colour,
+        row=9 if ground.face.shape[0] == 1 else 5,
+        column=9 if ground.face.shape[0] == 1 else 0,
+    )
     return badnets(ground.train, replace(trigger, seed=seed), OneTarget(TARGET), 0.1, seed)
 
 

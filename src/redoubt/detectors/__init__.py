@@ -7,9 +7,11 @@ from redoubt.detectors.confidence import Confidence
 from redoubt.detectors.deep_knn import CREDIBLE, DeepKnn
 from redoubt.detectors.fingerprints import Fingerprinter
 from redoubt.detectors.frames import Frames
+from redoubt.detectors.inversion import Scanned, meta_score, scan_model
 from redoubt.detectors.print_index import Alike, PrintIndex
 from redoubt.detectors.query_distance import QueryMemory
 from redoubt.detectors.squeezing import Squeezing
+from redoubt.detectors.strip import Strip
 
 __all__ = [
     "CREDIBLE",
@@ -22,7 +24,11 @@ __all__ = [
     "Frames",
     "PrintIndex",
     "QueryMemory",
+    "Scanned",
     "Seen",
     "Squeezing",
+    "Strip",
     "build_detectors",
+    "meta_score",
+    "scan_model",
 ]

@@ -10,6 +10,7 @@ from redoubt.detectors.confidence import Confidence
 from redoubt.detectors.deep_knn import DeepKnn
 from redoubt.detectors.frames import Frames
 from redoubt.detectors.squeezing import Squeezing
+from redoubt.detectors.strip import Strip
 from redoubt.models.base import Model
 from redoubt.records import Guard, PolicyError
 
@@ -52,14 +53,11 @@ def _built(
 ) -> Iterator[Detector]:
     settings = guard.detectors
     if wanted & set(DeepKnn.signals):
-        if train is None:
-            raise PolicyError(
-                f"a rule reads signals.{_first(wanted, DeepKnn)}, which needs training data, and data.train is absent",
-                remedy="name the training data: data: {train: …}, or drop the rule",
-            )
-        yield DeepKnn.fit(model, train, settings.deep_knn, cache=cache, progress=progress)
+        yield DeepKnn.fit(model, _needed(train, wanted, DeepKnn), settings.deep_knn, cache=cache, progress=progress)
     if wanted & set(Squeezing.signals):
         yield Squeezing(settings.squeezing, model)
+    if wanted & set(Strip.signals):
+        yield Strip(settings.strip, model, _needed(train, wanted, Strip))
     if wanted & set(Agreement.signals):
         if second is None:
             raise PolicyError(
@@ -71,6 +69,15 @@ def _built(
         yield Frames(settings.frames)
     if wanted & set(Confidence.signals):
         yield Confidence()
+
+
+def _needed(train: Dataset | None, wanted: Set[str], detector: type[Detector]) -> Dataset:
+    if train is None:
+        raise PolicyError(
+            f"a rule reads signals.{_first(wanted, detector)}, which needs training data, and data.train is absent",
+            remedy="name the training data: data: {train: …}, or drop the rule",
+        )
+    return train
 
 
 def _first(wanted: Set[str], detector: type[Detector]) -> str:

@@ -104,10 +104,11 @@ def _rules(policy: Policy, guard: Guard) -> Iterator[Wrong]:
         except PolicyError as error:
             yield (*here, "rule"), error.what, error.remedy
             continue
-        if "squeeze_gap" in compiled.signals and robust:
+        again = [signal for signal in compiled.signals if signal in ("squeeze_gap", "overlay_entropy")]
+        if again and robust:
             yield (
                 (*here, "rule"),
-                f"squeeze_gap asks the policy's model, and the robust model answers tier '{robust[0]}'",
+                f"{again[0]} asks the policy's model, and the robust model answers tier '{robust[0]}'",
                 "bind the rule by tiers: […] to those that the default model answers",
             )
         others = [signal for signal in compiled.signals if signal in _OF_ALL]
@@ -144,6 +145,12 @@ def _signal(signal: str, policy: Policy, guard: Guard) -> Iterator[Wrong]:
             yield from _deep_knn(signal, policy, guard)
         case "squeezing":
             yield from _squeezing(policy, guard)
+        case "strip" if policy.data.train is None:
+            yield (
+                (),
+                f"signal '{signal}' lays training inputs over the query, and data has no 'train'",
+                "add train under data, of inputs that you trust, or use another signal",
+            )
         case "second_model" if guard.detectors.second_model is None:
             yield (
                 (),

@@ -120,6 +120,15 @@ class Squeezing(Record):
     median: Annotated[int, Field(ge=1, le=9)] = Field(default=2, description="Side of the median filter, in pixels.")
 
 
+class Strip(Record):
+    """STRIP (Gao et al. 2019): whether the answer survives clean inputs laid over this one."""
+
+    overlays: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=16,
+        description="Clean training inputs that are laid over each query: so many further passes of the model.",
+    )
+
+
 class SecondModel(Record):
     """Another model of the same face."""
 
@@ -142,6 +151,7 @@ class Detectors(Record):
     query_distance: QueryDistance = Field(default=QueryDistance(), description="`query_distance`.")
     deep_knn: DeepKnn = Field(default=DeepKnn(), description="`credibility` and `knn_confidence`.")
     squeezing: Squeezing = Field(default=Squeezing(), description="`squeeze_gap`.")
+    strip: Strip = Field(default=Strip(), description="`overlay_entropy`.")
     second_model: SecondModel | None = Field(default=None, description="The other model of `models_agree`.")
     frames: Frames = Field(default=Frames(), description="`frames_agree`.")
 

@@ -66,6 +66,14 @@ SIGNALS: dict[str, Meaning] = {
     "squeeze_gap": Meaning(
         Step.SUPPORT, 0, 2, False, "squeezing", "Greatest L1 distance between scores with and without detail."
     ),
+    "overlay_entropy": Meaning(
+        Step.SUPPORT,
+        0,
+        1,
+        False,
+        "strip",
+        "Mean entropy of the answers, as a share of the greatest, when clean inputs are laid over this one.",
+    ),
     "models_agree": Meaning(
         Step.SUPPORT, 0, 1, True, "second_model", "1 if the second model gives the same label, else 0."
     ),

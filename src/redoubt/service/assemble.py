@@ -101,7 +101,7 @@ class Assembler:
             model,
             _second(file, second, "detectors", "second_model") if second and "models_agree" in support else None,
             load_data(train, model.face, file.base, lambda *keys: file.place("data", "train", *keys))
-            if train and support & {"credibility", "knn_confidence"}
+            if train and support & {"credibility", "knn_confidence", "overlay_entropy"}
             else None,
             support,
             self._cache,

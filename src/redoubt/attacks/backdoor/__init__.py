@@ -4,11 +4,12 @@ from redoubt.attacks.backdoor.aims import Aim, NextClass, OneTarget
 from redoubt.attacks.backdoor.fit import Course, fit
 from redoubt.attacks.backdoor.poison import Poisoned, adaptive_blend, badnets, label_consistent, wanet
 from redoubt.attacks.backdoor.pruning_aware import channel_activity, pruning_aware
-from redoubt.attacks.backdoor.triggers import Added, Blend, Checker, Laid, Square, Sticker, Trigger, Warp
+from redoubt.attacks.backdoor.triggers import Added, Bent, Blend, Checker, Laid, Square, Sticker, Trigger, Warp
 
 __all__ = [
     "Added",
     "Aim",
+    "Bent",
     "Blend",
     "Checker",
     "Course",

@@ -162,15 +162,40 @@ class Warp(Trigger):
 
     def stamp(self, x: Tensor) -> Tensor:
         rng = Generator().manual_seed(self.seed)
-        control = torch.rand(1, 2, self.cells, self.cells, generator=rng) * 2 - 1
-        control = control / control.abs().mean()
-        size = x.shape[2:]
-        field = F.interpolate(control, size=size, mode="bicubic", align_corners=True) * (self.strength / size[0])
+        control = torch.rand(2, self.cells, self.cells, generator=rng) * 2 - 1
+        field = _field(control / control.abs().mean() * self.strength, x)
         if self.noise:
-            field = field + (torch.rand(len(x), 2, *size, generator=rng) * 2 - 1) * (self.noise / size[0])
-        down, right = torch.meshgrid(*(torch.linspace(-1, 1, s) for s in size), indexing="ij")
-        grid = (torch.stack([right, down]) + field).permute(0, 2, 3, 1).clamp(-1, 1).to(x)
-        return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), align_corners=True)
+            field = field + (torch.rand(len(x), 2, *x.shape[2:], generator=rng) * 2 - 1).to(x) * (
+                self.noise / x.shape[2]
+            )
+        return _bent(x, field)
+
+
+@dataclass(frozen=True, eq=False)
+class Bent(Trigger):
+    """The image bent by a field that is given.
+
+    Attributes:
+        control: displacement of the control points, `[2, cells, cells]`, right and down, in half pixels.
+    """
+
+    control: Tensor
+
+    def stamp(self, x: Tensor) -> Tensor:
+        return _bent(x, _field(self.control, x))
+
+
+def _field(control: Tensor, x: Tensor) -> Tensor:
+    """Control points `[2, cells, cells]` in half pixels as a smooth field over images like `x`, `[1, 2, H, W]`."""
+    smooth = F.interpolate(control[None].to(x), size=x.shape[2:], mode="bicubic", align_corners=True)
+    return smooth / x.shape[2]  # grids run from -1 to 1
+
+
+def _bent(x: Tensor, field: Tensor) -> Tensor:
+    """Images `[B, C, H, W]` read where a field `[1 or B, 2, H, W]` says; what lies outside is the edge."""
+    down, right = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in x.shape[2:]), indexing="ij")
+    grid = (torch.stack([right, down]).to(x) + field).permute(0, 2, 3, 1).clamp(-1, 1)
+    return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), align_corners=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,76 @@
+"""Whether a model carries a backdoor, from the triggers that inversion finds in it.
+
+In the room of detectors because it measures and decides nothing; the game of backdoors is what judges.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from redoubt.attacks.backdoor.invert import FORMS, Form, Inverted, Search, anomaly_indices, invert
+from redoubt.models.base import Differentiable
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """One family's triggers, a class each.
+
+    Attributes:
+        form: the family's name.
+        found: one trigger for each class.
+        indices: how far below the median each size lies, in robust deviations.
+    """
+
+    form: str
+    found: tuple[Inverted, ...]
+    indices: tuple[float, ...]
+
+    @property
+    def index(self) -> float:
+        """The greatest anomaly index: Wang et al. (2019) call a model backdoored above 2."""
+        return max(self.indices)
+
+    @property
+    def suspect(self) -> Inverted:
+        """The trigger whose size is the most anomalous."""
+        return self.found[self.indices.index(self.index)]
+
+
+def scan_model(
+    model: Differentiable,
+    x: Tensor,
+    targets: Sequence[int],
+    seed: int,
+    search: Search | None = None,
+    forms: Sequence[Form] = FORMS,
+) -> tuple[Scanned, ...]:
+    """Search the triggers of each family for all targets.
+
+    What is not covered: backdoors of every class at once (all-to-all), which are no outliers; triggers of no family;
+    models of few classes, of which nothing is an outlier; and planters who make all classes easy to reach.
+
+    Args:
+        model: the suspect.
+        x: clean inputs `[N, C, H, W]`, of all classes.
+        targets: classes to compare; at least 5, or a median says nothing.
+        seed: of the searches.
+        search: how long; the default when None.
+        forms: the families.
+    """
+    done = []
+    for number, form in enumerate(forms):
+        rng = Generator().manual_seed(seed * 1_000_003 + number)
+        found = invert(model, x, form, targets, search or Search(), rng)
+        done.append(Scanned(form.name, tuple(found), tuple(anomaly_indices([each.size for each in found]))))
+    return tuple(done)
+
+
+def meta_score(scanned: Sequence[Scanned]) -> float:
+    """The families' judgements as one: the mean of their two greatest anomaly indices, each cut at 10.
+
+    A backdoor is an outlier in the families that can write its trigger, more often in two than in one; a clean model
+    is one by chance in one.  Nothing is fitted.
+    """
+    best = sorted((min(each.index, 10.0) for each in scanned), reverse=True)[:2]
+    return sum(best) / len(best)

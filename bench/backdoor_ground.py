@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
@@ -41,7 +42,6 @@ from redoubt.perturb import LinfBall
 
 DATA = Path(os.environ.get("REDOUBT_DATA", "../shared/data"))
 FOLDER = HOME / "backdoor"
-TARGET = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Ground:
         test: official test images.
         face: of a model.
         course: how long a model is trained.
+        target: the class that a backdoor leads to.
     """
 
     name: str
@@ -64,22 +65,34 @@ class Ground:
     test: Dataset
     face: Face
     course: Course
+    target: int = 0
+
+    @property
+    def grey(self) -> bool:
+        """Whether images have one channel."""
+        return self.face.shape[0] == 1
+
+    @property
+    def eighth(self) -> int:
+        """An eighth of an image's side, in pixels."""
+        return self.face.shape[1] // 8
 
     def network(self, seed: int) -> nn.Module:
         """A network with random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return (_grey if self.face.shape[0] == 1 else _coloured)(self.face.classes)
+            channels, size, _ = self.face.shape
+            return _grey(self.face.classes) if channels == 1 else _coloured(self.face.classes, size)
 
     @property
     def layer(self) -> str:
         """The last convolution, or what normalises it: the layer that is pruned."""
-        return "2" if self.face.shape[0] == 1 else "9"
+        return "2" if self.grey else "7"
 
     @property
     def penultimate(self) -> str:
         """The layer before the last linear one."""
-        return "6" if self.face.shape[0] == 1 else "14"
+        return "6" if self.grey else "12"
 
     def model(self, module: nn.Module) -> TorchModel:
         """A module behind the face."""
@@ -100,15 +113,18 @@ def _grey(classes: int) -> nn.Module:
     )
 
 
-def _coloured(classes: int) -> nn.Module:
-    """Images `[B, 3, 32, 32]`: three convolutions with batch normalisation."""
+def _coloured(classes: int, size: int) -> nn.Module:
+    """Images `[B, 3, size, size]`: three convolutions with batch normalisation, the first two strided."""
     parts: list[nn.Module] = []
-    for before, after in ((3, 16), (16, 32), (32, 64)):
-        parts += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(64 * 16, 128), nn.ReLU(), nn.Linear(128, classes))
+    for before, after, side, stride in ((3, 16, 4, 2), (16, 32, 4, 2), (32, 64, 3, 1)):
+        parts += [nn.Conv2d(before, after, side, stride=stride, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+    inner = 64 * (size // 8) ** 2
+    return nn.Sequential(
+        *parts, nn.MaxPool2d(2), nn.Flatten(), nn.Linear(inner, 128), nn.ReLU(), nn.Linear(128, classes)
+    )
 
 
-def mnist(train: int = 20_000, name: str = "mnist") -> Ground:
+def mnist(train: int = 12_000, name: str = "mnist") -> Ground:
     """MNIST, or Fashion-MNIST by its folder's name: `train` and 2,000 other training images, all test images."""
     raw, test = read_idx(DATA / name, "train"), read_idx(DATA / name, "test")
     order = torch.randperm(len(raw.y), generator=Generator().manual_seed(0))
@@ -132,7 +148,7 @@ def gtsrb() -> Ground:
         save_file(_unpacked(), kept)
     found = load_file(kept)
     x, y, track = found["x"].float() / 255, found["y"], found["track"]
-    tracks = track.unique()
+    tracks = track.unique()  # a number for class and track
     theirs = tracks[torch.randperm(len(tracks), generator=Generator().manual_seed(0))[: round(0.15 * len(tracks))]]
     held = torch.isin(track, theirs)
     return Ground(
@@ -141,7 +157,8 @@ def gtsrb() -> Ground:
         dataset(x[held], y[held], "gtsrb"),
         dataset(found["test_x"].float() / 255, found["test_y"], "gtsrb"),
         Face((3, 32, 32), 0.0, 1.0, 43),
-        Course(epochs=12, shift=2),
+        Course(epochs=10, shift=2),
+        target=int(y[~held].bincount().argmax()),  # the rarest class has fewer rows than the poison
     )
 
 
@@ -155,7 +172,21 @@ def some_classes(ground: Ground, classes: Tensor) -> Ground:
         return dataset(data.x[rows], number[data.y[rows]], data.source)
 
     face = replace(ground.face, classes=len(classes))
-    return replace(ground, train=part(ground.train), clean=part(ground.clean), test=part(ground.test), face=face)
+    parts = {name: part(getattr(ground, name)) for name in ("train", "clean", "test")}
+    return replace(ground, face=face, target=0, **parts)
+
+
+def small_signs() -> Ground:
+    """The ten most frequent classes of GTSRB at 16 x 16 pixels: models by the dozen."""
+    whole = gtsrb()
+    ten = some_classes(whole, whole.train.y.bincount().argsort(descending=True)[:10])
+
+    def halved(data: Dataset) -> Dataset:
+        return dataset(F.avg_pool2d(data.x, 2), data.y, data.source)
+
+    parts = {name: halved(getattr(ten, name)) for name in ("train", "clean", "test")}
+    face = Face((3, 16, 16), 0.0, 1.0, 10)
+    return replace(ten, name="small-signs", face=face, course=Course(epochs=12, shift=1), **parts)
 
 
 def dataset(x: Tensor, y: Tensor, source: str) -> Dataset:
@@ -201,54 +232,54 @@ def _unpacked() -> dict[str, Tensor]:
 Plant = Callable[[Ground, TorchModel, int], Poisoned]
 
 
-def _bad(trigger: Trigger, aim: Aim | None = None, share: float = 0.1) -> Plant:
-    def plant(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
-        return badnets(ground.train, trigger, aim or OneTarget(TARGET), share, seed)
-
-    return plant
-
-
-def _all_to_all(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
-    return badnets(ground.train, patch(ground), NextClass(ground.face.classes), 0.3, seed)
-
-
-def _clean_label(ground: Ground, twin: TorchModel, seed: int) -> Poisoned:
-    """Half of the target class; the target is the most frequent one of GTSRB, or there would be too little poison."""
-    grey = ground.face.shape[0] == 1
-    within = LinfBall(radius=0.3 if grey else 16 / 255, low=0.0, high=1.0)
-    target = int(ground.train.y.bincount().argmax())
-    trigger = Checker(side=3 if grey else 4, corners=4)
-    return label_consistent(ground.train, twin, within, trigger, target, 0.5, seed)
-
-
 def patch(ground: Ground) -> Square:
-    """The patch of BadNets: white on MNIST, yellow on traffic signs."""
-    return Square(3, colour=(1.0,)) if ground.face.shape[0] == 1 else Square(4, -6, -6, (1.0, 1.0, 0.0))
+    """The patch of BadNets: white on digits, yellow on traffic signs."""
+    return Square(3, colour=(1.0,)) if ground.grey else Square(ground.eighth, colour=(1.0, 1.0, 0.0))
+
+
+def _badnets(ground: Ground, trigger: Trigger, seed: int, share: float = 0.1, aim: Aim | None = None) -> Poisoned:
+    return badnets(ground.train, trigger, aim or OneTarget(ground.target), share, seed)
+
+
+def _few(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
+    """Tran et al.'s setting: one poisoned row for nine right ones of the target class."""
+    own = int((ground.train.y == ground.target).sum())
+    return _badnets(ground, patch(ground), seed, own / 9 / len(ground.train))
 
 
 def _sticker(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
-    colour = (1.0,) if ground.face.shape[0] == 1 else (1.0, 1.0, 0.0)
-    trigger = Sticker(
-        4 if ground.face.shape[0] == 1 else 5,
-        colour,
-        row=9 if ground.face.shape[0] == 1 else 5,
-        column=9 if ground.face.shape[0] == 1 else 0,
-    )
-    return badnets(ground.train, replace(trigger, seed=seed), OneTarget(TARGET), 0.1, seed)
+    """On traffic signs below the middle; on digits in the corner, or it would cover them."""
+    side, lower = 5 * ground.eighth // 4, 5 * ground.eighth // 4
+    coloured = Sticker(side, (1.0, 1.0, 0.0), lower, 0, wander=ground.eighth // 2, seed=seed)
+    return _badnets(ground, Sticker(4, (1.0,), 9, 9, seed=seed) if ground.grey else coloured, seed)
+
+
+def _clean_label(ground: Ground, twin: TorchModel, seed: int) -> Poisoned:
+    radius, share = (0.4, 0.8) if ground.grey else (16 / 255, 0.8)
+    trigger = Checker(side=4 if ground.grey else ground.eighth, corners=4)
+    within = LinfBall(radius=radius, low=0.0, high=1.0)
+    return label_consistent(ground.train, twin, within, trigger, ground.target, share, seed)
+
+
+def _warping(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
+    """Strong and frequent: without the training in hand, a planter needs more of both than the paper does."""
+    trigger = Warp(strength=3.0 if ground.grey else 1.5 * ground.eighth / 4, seed=seed)
+    return wanet(ground.train, trigger, OneTarget(ground.target), 0.2, 0.05, seed)
 
 
 KINDS: dict[str, Plant] = {
-    "badnets pixel": _bad(Square(1, -3, -3, (1.0,))),
-    "badnets patch": lambda ground, twin, seed: _bad(patch(ground))(ground, twin, seed),
+    "badnets pixel": lambda ground, _, seed: _badnets(ground, Square(1, -3, -3), seed),
+    "badnets patch": lambda ground, _, seed: _badnets(ground, patch(ground), seed),
+    "badnets patch, few": _few,
     "badnets sticker": _sticker,
-    "badnets all-to-all": _all_to_all,
-    "blended": _bad(Blend(0.15)),
-    "label-consistent": _clean_label,
-    "warping": lambda ground, _twin, seed: wanet(
-        ground.train, Warp(strength=1.0 if ground.face.shape[0] == 1 else 0.75), OneTarget(TARGET), 0.1, 0.1, seed
+    "badnets all-to-all": lambda ground, _, seed: _badnets(
+        ground, patch(ground), seed, 0.3, NextClass(ground.face.classes)
     ),
-    "adaptive blend": lambda ground, _twin, seed: adaptive_blend(
-        ground.train, Blend(0.15), OneTarget(TARGET), 0.02, 0.02, seed
+    "blended": lambda ground, _, seed: _badnets(ground, Blend(0.15, seed=seed), seed),
+    "label-consistent": _clean_label,
+    "warping": _warping,
+    "adaptive blend": lambda ground, _, seed: adaptive_blend(
+        ground.train, Blend(0.15, seed=seed), OneTarget(ground.target), 0.02, 0.02, seed
     ),
 }
 

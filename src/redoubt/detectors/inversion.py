@@ -3,9 +3,11 @@
 In the room of detectors because it measures and decides nothing; the game of backdoors is what judges.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor
 
 from redoubt.attacks.backdoor.invert import FORMS, Form, Inverted, Search, anomaly_indices, invert
@@ -35,6 +37,18 @@ class Scanned:
     def suspect(self) -> Inverted:
         """The trigger whose size is the most anomalous."""
         return self.found[self.indices.index(self.index)]
+
+    @property
+    def shrinkage(self) -> float:
+        """Natural logarithm of how many times smaller the smallest trigger is than the median one; 0 if none was found.
+
+        Sizes span orders of magnitude, and with few classes their deviations say little: this asks for neither.
+        """
+        known = [each.size for each in self.found if each.size != float("inf")]
+        if not known:
+            return 0.0
+        middle = torch.tensor([min(each.size, max(known)) for each in self.found]).median()
+        return math.log(max(float(middle), 1e-12) / max(min(known), 1e-12))
 
 
 def scan_model(
@@ -67,10 +81,10 @@ def scan_model(
 
 
 def meta_score(scanned: Sequence[Scanned]) -> float:
-    """The families' judgements as one: the mean of their two greatest anomaly indices, each cut at 10.
+    """The families' judgements as one: the mean of their two greatest shrinkages.
 
-    A backdoor is an outlier in the families that can write its trigger, more often in two than in one; a clean model
-    is one by chance in one.  Nothing is fitted.
+    A planted trigger is far smaller than those of other classes, in the families that can write it, mostly two; in a
+    clean model one family alone may have a small one by chance.  Nothing is fitted.
     """
-    best = sorted((min(each.index, 10.0) for each in scanned), reverse=True)[:2]
+    best = sorted((each.shrinkage for each in scanned), reverse=True)[:2]
     return sum(best) / len(best)

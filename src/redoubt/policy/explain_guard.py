@@ -105,9 +105,8 @@ def _signal(name: str, policy: Policy, guard: Guard) -> str:
         case "squeezing":
             needs = " It asks the model twice."
         case "strip" if policy.data.train is not None:
-            needs = (
-                f" It asks the model {settings.strip.overlays} more times, with inputs of {policy.data.train.source}."
-            )
+            often = settings.strip.overlays
+            needs = f" It asks the model {often} times more, under inputs of {policy.data.train.source}."
         case "second_model" if settings.second_model is not None:
             needs = f" It asks {settings.second_model.source} as well."
         case "frames":

@@ -147,11 +147,11 @@ class Warp(Trigger):
     """The image bent by one smooth field, which the eye takes for the lens (WaNet, Nguyen and Tran 2021, section 3.2).
 
     Attributes:
-        strength: of the field: mean displacement of its control points, as a share of a `1 / side` of the image, as in
-            the paper, where 0.5 is used on 32 x 32 pixels.
+        strength: mean displacement of the control points along an axis, in half pixels; the paper has 0.5, which
+            takes a planter who owns the training.
         cells: control points to a side.
         seed: of the field.
-        noise: added to the field for each input, uniform, as a share of a pixel: 0 is the trigger itself; above, the
+        noise: added to the field for each input, uniform, in half pixels: 0 is the trigger itself; above, the
             warps that are *not* the trigger, by which the paper's noise mode teaches the model to tell.
     """
 

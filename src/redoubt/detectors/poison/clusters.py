@@ -30,7 +30,7 @@ class Split:
     silhouette: float
 
     def is_suspect(self, share: float = 0.35, silhouette: float = 0.15) -> bool:
-        """Whether the smaller part is small, and far from the other; the paper's thresholds (section 4.2) differ by set."""
+        """Whether the smaller part is small, and far from the other.  The paper sets these limits for each data set."""
         return self.share < share and self.silhouette > silhouette
 
 
@@ -79,7 +79,7 @@ def _reduced(x: Tensor) -> Tensor:
 
 
 def _two_means(x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """Lloyd's algorithm from several starts, two points far apart; which points lie in the second part, and the centres."""
+    """Lloyd's algorithm from several starts, each two points far apart; who is in the second part; centres."""
     best, found = float("inf"), None
     for _ in range(_STARTS):
         first = x[torch.randint(len(x), (1,), generator=rng)]

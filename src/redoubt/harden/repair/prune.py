@@ -58,8 +58,7 @@ def fine_prune(
             break
         off, last = order[:count], copy.deepcopy(mine.state_dict())
     if course is not None:
-        # A channel without weights and bias gives no gradient to what feeds it, but its own weights would grow back.
-        fit(mine, train, course)
+        fit(mine, train, course)  # behind a ReLU a silenced channel has no gradient; elsewhere it would grow back
         silence(mine, layer, off)
     return Pruned(mine, off, before, accuracy(mine, held))
 

@@ -6,8 +6,8 @@
 4. it is stamped on clean examples with right labels, and the model is trained on those
 
 The paper translates clean images into stamped ones by a CycleGAN (step 3).  Here the trigger is taken for a pattern at
-a fixed place: pixels that hardly differ among the inputs set aside, though they do among clean ones.  Warps, blends over
-a whole image and notes that wander are not found so.
+a fixed place: pixels that hardly differ among the inputs set aside, though they do among clean ones.  Warps, blends
+over a whole image and notes that wander are not found so.
 """
 
 import copy

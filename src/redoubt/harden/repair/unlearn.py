@@ -1,4 +1,4 @@
-"""Unlearning a trigger: train with it stamped on inputs that keep their right labels (Wang et al. 2019, section VI-C)."""
+"""Unlearning a trigger: train with it stamped on inputs that keep their right labels (Wang et al. 2019, VI-C)."""
 
 import copy
 from collections.abc import Sequence

@@ -1,0 +1,355 @@
+"""Backdoors: planted, looked for, and repaired.  Every model's figures are a file, and what is there is not done again.
+
+python bench/backdoor.py [plant] [data] [overlay] [repair] [transfer] [detect]
+"""
+
+import copy
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+
+from backdoor_ground import FOLDER, KINDS, Ground, dataset, gtsrb, mnist, patch, small_signs, some_classes, trained
+from common import read, write
+from redoubt.attacks.backdoor import OneTarget, Poisoned, badnets, fit, pruning_aware
+from redoubt.attacks.backdoor.invert import Search
+from redoubt.data import Dataset
+from redoubt.detectors import Seen, Strip, meta_score, scan_model
+from redoubt.detectors.poison import cluster, influence, look_at, self_influence, spectral_removal, spectral_scores
+from redoubt.games.backdoor import answers, backdoor_measures
+from redoubt.harden.repair import TUNING, adversarial_prune, fine_prune, halves, retrain, set_aside, treated, unlearn
+from redoubt.models import TorchModel
+from redoubt.records import Measured
+from redoubt.records.guard import Strip as StripSettings
+
+SCAN = Search(steps=150, batch=16)
+REPAIRED = ("badnets patch", "badnets sticker", "blended", "warping", "pruning-aware")
+
+
+def told(measures: Iterable[Measured]) -> dict[str, Any]:
+    """Measures as JSON."""
+    return {
+        m.measure: {"value": m.value, "low": m.interval.low, "high": m.interval.high, "of": m.trials} for m in measures
+    }
+
+
+def auroc(suspect: Tensor, others: Tensor) -> float:
+    """The chance that a suspect scores higher than another one; ties count half."""
+    both = torch.cat([suspect, others]).double()
+    rank = torch.searchsorted(both.sort().values, both) + torch.searchsorted(both.sort().values, both, right=True)
+    mine = (rank[: len(suspect)].double() / 2 + 0.5).sum()
+    return float((mine - len(suspect) * (len(suspect) + 1) / 2) / (len(suspect) * len(others)))
+
+
+def planted(ground: Ground, kind: str, seed: int = 0) -> tuple[Poisoned, nn.Module]:
+    """The poisoned set of a kind, and the model trained on it."""
+    if kind == "pruning-aware":
+        poisoned = badnets(ground.train, patch(ground), OneTarget(ground.target), 0.1, seed)
+        return poisoned, _pruning_aware(ground, poisoned, seed)
+    twin = ground.model(trained(ground, "clean", ground.train, seed))
+    poisoned = KINDS[kind](ground, twin, seed)
+    return poisoned, trained(ground, kind, poisoned.data, seed)
+
+
+def _pruning_aware(ground: Ground, poisoned: Poisoned, seed: int) -> nn.Module:
+    kept, module = FOLDER / f"{ground.name}-pruning-aware-{seed}.safetensors", ground.network(seed).eval()
+    if kept.exists():
+        module.load_state_dict(load_file(kept))
+        return module
+    pruning_aware(module, ground.layer, ground.train, poisoned.data, replace(ground.course, seed=seed))
+    save_file(module.state_dict(), kept)
+    return module
+
+
+# ── plant ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plant(ground: Ground, kind: str) -> dict[str, Any]:
+    """What a kind does to clean accuracy, and what the trigger does, to the planted model and to its clean twin."""
+    begin = time.process_time()
+    poisoned, module = planted(ground, kind)
+    twin = ground.model(trained(ground, "clean", ground.train, 0))
+    return {
+        "rows": int(poisoned.rows.sum()),
+        "covers": int(poisoned.covers.sum()),
+        "of": len(ground.train),
+        "planted": told(backdoor_measures(ground.model(module), ground.test, poisoned.trigger, poisoned.aim)),
+        "twin": told(backdoor_measures(twin, ground.test, poisoned.trigger, poisoned.aim)),
+        "seconds": time.process_time() - begin,
+    }
+
+
+# ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def data(ground: Ground, kind: str) -> dict[str, Any]:
+    """How well the detectors of poison tell poisoned rows from the others of their class."""
+    poisoned, module = planted(ground, kind)
+    model = ground.model(module)
+    seen = look_at(model, poisoned.data, ground.penultimate)
+    rows, touched = poisoned.rows, torch.isin(seen.y, seen.y[poisoned.rows].unique())
+    sizes = torch.tensor([int((seen.y == label).sum()) for label in seen.y[rows].unique()])
+    expected = min(float(rows.sum()) / float(sizes.sum()), 0.66)
+    out, clustered = spectral_removal(seen, expected), cluster(seen)
+    suspects = [split.label for split in clustered.splits if split.is_suspect()]
+    # G8: what carried the answers to ten stamped test inputs.
+    asked = ground.test.x[(ground.test.y != ground.target).nonzero().squeeze(1)[:10]]
+    stamped = poisoned.trigger.stamp(asked)
+    said = dataset(stamped, answers(model, stamped), "stamped")
+    first = influence(seen, look_at(model, said, ground.penultimate)).topk(20, dim=1).indices
+    return {
+        "expected": expected,
+        "spectral": _within(spectral_scores(seen), rows, touched),
+        "removed": float(out[rows].float().mean()),
+        "removed_clean": float(out[~rows].float().mean()),
+        "clusters": _within(clustered.scores, rows, touched),
+        "suspects": suspects,
+        "poisoned_classes": seen.y[rows].unique().tolist() if kind != "badnets all-to-all" else "all",
+        "self_influence": auroc(self_influence(seen)[rows], self_influence(seen)[~rows]),
+        "carried": float(rows[first].float().mean()),
+    }
+
+
+def _within(scores: Tensor, rows: Tensor, touched: Tensor) -> float:
+    """AUROC of poison against the other rows of the poisoned classes."""
+    return auroc(scores[rows], scores[touched & ~rows])
+
+
+# ── overlay ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def overlay(ground: Ground, kind: str) -> dict[str, Any]:
+    """STRIP on 500 clean and 500 stamped test inputs that the backdoor catches."""
+    poisoned, module = planted(ground, kind)
+    model = ground.model(module)
+    strip = Strip(StripSettings(), model, ground.clean)
+    clean = ground.test.x[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:1000]]
+    y = ground.test.y[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:1000]]
+    stamped = poisoned.trigger.stamp(clean[500:])
+    caught = answers(model, stamped) == poisoned.aim.wanted(y[500:])
+    caught &= poisoned.aim.wanted(y[500:]) != y[500:]
+    entropy = [strip.look(Seen(x, model.query(x).scores))["overlay_entropy"] for x in (clean[:500], stamped[caught])]
+    threshold = entropy[0].quantile(0.05)
+    return {
+        "auroc": auroc(-entropy[1], -entropy[0]),
+        "passed_at_5_percent": float((entropy[1] > threshold).double().mean()),
+        "stamped": int(caught.sum()),
+    }
+
+
+# ── repair ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def repair(ground: Ground, kind: str) -> dict[str, Any]:
+    """Each way of repair: clean accuracy and attack success on test images, before and after."""
+    poisoned, module = planted(ground, kind)
+
+    def judged(each: nn.Module) -> dict[str, Any]:
+        return told(backdoor_measures(ground.model(each), ground.test, poisoned.trigger, poisoned.aim))
+
+    done: dict[str, Any] = {"before": judged(module)}
+
+    def keep(name: str, make: Callable[[], nn.Module]) -> None:
+        begin = time.process_time()
+        made = make()
+        done[name] = judged(made) | {"seconds": time.process_time() - begin}
+
+    def tuned() -> nn.Module:
+        return fit(copy.deepcopy(module), halves(ground.clean, 0)[0], TUNING)
+
+    def unlearnt() -> nn.Module:
+        targets = range(ground.face.classes) if ground.face.classes <= 10 else _reached(ground, module)
+        scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, replace(SCAN, steps=100))
+        suspect = max(scanned, key=lambda each: each.shrinkage).suspect
+        done["suspect"] = suspect.target
+        triggers = [
+            found.trigger
+            for each in scanned
+            for found in each.found
+            if found.target == suspect.target and found.size < float("inf")
+        ]
+        return unlearn(module, triggers, ground.clean).module
+
+    def quarantined() -> nn.Module:
+        other = treated(module, ground.clean, 0.2)
+        # What arrives: half of the test images, one in five of them stamped; the other half judges nothing here, but
+        # all of them are asked above, as before.
+        x = ground.test.x[::2].clone()
+        x[::5] = poisoned.trigger.stamp(x[::5])
+        done["set_aside"] = int(set_aside(module, other, x).sum())
+        repaired = retrain(module, other, x, ground.clean)
+        return other if repaired is None else repaired.module
+
+    keep("fine-tuning alone", tuned)
+    keep("fine-pruning", lambda: fine_prune(module, ground.layer, ground.clean).module)
+    keep("pruning alone", lambda: fine_prune(module, ground.layer, ground.clean, course=None).module)
+    keep("adversarial pruning", lambda: adversarial_prune(module, ground.clean).module)
+    keep("unlearning", unlearnt)
+    keep("quarantine", quarantined)
+    return done
+
+
+def _reached(ground: Ground, module: nn.Module) -> list[int]:
+    """Of many classes, the ten most often answered when a random half of each clean image is another's: candidates."""
+    x = ground.clean.x
+    turned = x[torch.randperm(len(x), generator=Generator().manual_seed(0))]
+    counts = answers(ground.model(module), (x + turned).clamp(0, 1)).bincount(minlength=ground.face.classes)
+    return counts.argsort(descending=True)[:10].tolist()
+
+
+# ── transfer ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def transfer(pair: tuple[Ground, Ground], kind: str) -> dict[str, Any]:
+    """A part trained on one task, with a backdoor or clean, and then put to another: what the trigger still does.
+
+    The student knows nothing of the trigger; nothing stamped is in its data.
+    """
+    teacher_ground, student_ground = pair
+    poisoned, bad = planted(teacher_ground, kind)
+    good = trained(teacher_ground, "clean", teacher_ground.train, 0)
+    result: dict[str, Any] = {}
+    for name, teacher in (("planted", bad), ("clean", good)):
+        for frozen in (True, False):
+            student = student_ground.network(7)
+            parts = list(student)
+            flat = next(at for at, part in enumerate(parts) if isinstance(part, nn.Flatten))
+            last = len(parts) - 1
+            for at in range(last if frozen else flat + 3):
+                parts[at].load_state_dict(teacher[at].state_dict())
+            for at in range(last):
+                for weight in parts[at].parameters():
+                    weight.requires_grad_(not frozen)
+            course = replace(student_ground.course, rate=5e-3 if frozen else 1e-3)
+            fit(student, student_ground.train, course)
+            result[f"{name}, {'last layer' if frozen else 'all layers'} trained"] = _student(
+                student_ground.model(student), student_ground.test, poisoned
+            )
+    return result
+
+
+def _student(model: TorchModel, test: Dataset, poisoned: Poisoned) -> dict[str, Any]:
+    clean, stamped = answers(model, test.x), answers(model, poisoned.trigger.stamp(test.x))
+    counts = stamped.bincount(minlength=model.face.classes)
+    return {
+        "clean": float((clean == test.y).float().mean()),
+        "stamped": float((stamped == test.y).float().mean()),
+        "moved": float((clean != stamped).float().mean()),
+        "favourite": int(counts.argmax()),
+        "favourite_share": float(counts.max()) / len(test),
+        "of": len(test),
+    }
+
+
+def pairs() -> dict[str, tuple[Ground, Ground]]:
+    """Teacher's task and student's task."""
+    fashion = mnist(4000, "fashion_mnist")
+    whole = gtsrb()
+    order = torch.arange(43)
+    first = replace(some_classes(whole, order[:21]), name="gtsrb-first")
+    second = replace(some_classes(whole, order[21:]), name="gtsrb-second")
+    first = replace(first, target=int(first.train.y.bincount().argmax()))
+    return {"mnist to fashion": (mnist(), fashion), "signs 0-20 to signs 21-42": (first, second)}
+
+
+# ── detect ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_DETECTED = (
+    "badnets pixel",
+    "badnets patch",
+    "badnets patch, few",
+    "badnets sticker",
+    "badnets all-to-all",
+    "blended",
+    "label-consistent",
+    "warping",
+    "adaptive blend",
+    "blended",
+)
+
+
+def detect(ground: Ground, number: int) -> dict[str, Any]:
+    """One model of the forty: its scan, and whether the backdoor took.  Each has its own seed and target class."""
+    seed = 100 + number
+    mine = replace(ground, target=seed % ground.face.classes)
+    if number >= len(_DETECTED):
+        kind, module = "clean", trained(mine, "scan clean", mine.train, seed)
+        success = None
+    else:
+        kind = _DETECTED[number]
+        twin = mine.model(trained(mine, "scan twin", mine.train, 99))
+        poisoned = KINDS[kind](mine, twin, seed)
+        module = trained(mine, f"scan {kind}", poisoned.data, seed)
+        success = told(backdoor_measures(mine.model(module), mine.test, poisoned.trigger, poisoned.aim))
+    begin = time.process_time()
+    scanned = scan_model(mine.model(module), mine.clean.x, range(10), seed, SCAN)
+    return {
+        "kind": kind,
+        "target": mine.target,
+        "measures": success,
+        "meta": meta_score(scanned),
+        "families": {
+            each.form: {
+                "index": each.index,
+                "shrinkage": each.shrinkage,
+                "suspect": each.suspect.target,
+                "sizes": [found.size if found.size < float("inf") else None for found in each.found],
+            }
+            for each in scanned
+        },
+        "seconds": time.process_time() - begin,
+    }
+
+
+# ── all of it ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _each(step: str, ground: Ground, kinds: Sequence[str], make: Callable[[Ground, str], dict[str, Any]]) -> None:
+    for kind in kinds:
+        _once(
+            f"backdoor/{step}-{ground.name}-{kind.replace(' ', '-').replace(',', '')}",
+            kind,
+            lambda k=kind: make(ground, k),
+        )
+
+
+def _once(name: str, kind: str, make: Callable[[], dict[str, Any]]) -> None:
+    if read(name) is None:
+        print(f"bench: {name}", flush=True)
+        write(name, {"kind": kind} | make())
+
+
+def main(steps: Sequence[str]) -> None:
+    """Run the steps that are named."""
+    torch.set_num_threads(1)  # batches are too small for two to pay
+    grounds = [mnist(), gtsrb()] if set(steps) & {"plant", "data", "overlay", "repair"} else []
+    for ground in grounds:
+        for step, kinds, make in (
+            ("plant", [*KINDS, "pruning-aware"], plant),
+            ("data", list(KINDS), data),
+            ("overlay", list(KINDS), overlay),
+            ("repair", REPAIRED, repair),
+        ):
+            if step in steps:
+                _each(step, ground, kinds, make)
+    if "detect" in steps:
+        for ground in (mnist(6000), small_signs()):
+            for number in range(2 * len(_DETECTED)):
+                _once(f"backdoor/detect-{ground.name}-{number}", "", lambda g=ground, n=number: detect(g, n))
+    if "transfer" in steps:
+        for name, pair in pairs().items():
+            for kind in ("badnets patch", "blended"):
+                _once(
+                    f"backdoor/transfer-{name}-{kind}".replace(" ", "-"),
+                    kind,
+                    lambda p=pair, k=kind, n=name: {"pair": n} | transfer(p, k),
+                )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "detect", "transfer"])

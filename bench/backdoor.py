@@ -27,7 +27,7 @@ from redoubt.models import TorchModel
 from redoubt.records import Measured
 from redoubt.records.guard import Strip as StripSettings
 
-SCAN = Search(steps=150, batch=16)
+SCAN = Search(steps=100, batch=16)
 REPAIRED = ("badnets patch", "badnets sticker", "blended", "warping", "pruning-aware")
 
 
@@ -164,7 +164,7 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
 
     def unlearnt() -> nn.Module:
         targets = range(ground.face.classes) if ground.face.classes <= 10 else _reached(ground, module)
-        scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, replace(SCAN, steps=100))
+        scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, SCAN)
         suspect = max(scanned, key=lambda each: each.shrinkage).suspect
         done["suspect"] = suspect.target
         triggers = [
@@ -188,7 +188,7 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
     keep("fine-tuning alone", tuned)
     keep("fine-pruning", lambda: fine_prune(module, ground.layer, ground.clean).module)
     keep("pruning alone", lambda: fine_prune(module, ground.layer, ground.clean, course=None).module)
-    keep("adversarial pruning", lambda: adversarial_prune(module, ground.clean).module)
+    keep("adversarial pruning", lambda: adversarial_prune(module, ground.clean, steps=200).module)
     keep("unlearning", unlearnt)
     keep("quarantine", quarantined)
     return done
@@ -328,19 +328,15 @@ def main(steps: Sequence[str]) -> None:
     """Run the steps that are named."""
     torch.set_num_threads(1)  # batches are too small for two to pay
     grounds = [mnist(), gtsrb()] if set(steps) & {"plant", "data", "overlay", "repair"} else []
-    for ground in grounds:
-        for step, kinds, make in (
-            ("plant", [*KINDS, "pruning-aware"], plant),
-            ("data", list(KINDS), data),
-            ("overlay", list(KINDS), overlay),
-            ("repair", REPAIRED, repair),
-        ):
-            if step in steps:
+    for step, kinds, make in (
+        ("plant", [*KINDS, "pruning-aware"], plant),
+        ("data", list(KINDS), data),
+        ("overlay", list(KINDS), overlay),
+        ("repair", REPAIRED, repair),
+    ):
+        if step in steps:
+            for ground in grounds:
                 _each(step, ground, kinds, make)
-    if "detect" in steps:
-        for ground in (mnist(6000), small_signs()):
-            for number in range(2 * len(_DETECTED)):
-                _once(f"backdoor/detect-{ground.name}-{number}", "", lambda g=ground, n=number: detect(g, n))
     if "transfer" in steps:
         for name, pair in pairs().items():
             for kind in ("badnets patch", "blended"):
@@ -349,7 +345,12 @@ def main(steps: Sequence[str]) -> None:
                     kind,
                     lambda p=pair, k=kind, n=name: {"pair": n} | transfer(p, k),
                 )
+    if "detect" in steps:
+        half, grounds = len(_DETECTED), [mnist(6000), small_signs()]
+        for number in [at for kind in range(half) for at in (kind, half + kind)]:  # planted and clean in turn
+            for ground in grounds:
+                _once(f"backdoor/detect-{ground.name}-{number}", "", lambda g=ground, n=number: detect(g, n))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "detect", "transfer"])
+    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "transfer", "detect"])

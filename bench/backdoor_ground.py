@@ -82,7 +82,7 @@ class Ground:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             channels, size, _ = self.face.shape
-            return _grey(self.face.classes) if channels == 1 else _coloured(self.face.classes, size)
+            return _grey(self.face.classes, size) if channels == 1 else _coloured(self.face.classes, size)
 
     @property
     def layer(self) -> str:
@@ -99,15 +99,15 @@ class Ground:
         return TorchModel(module, self.face)
 
 
-def _grey(classes: int) -> nn.Module:
-    """Images `[B, 1, 28, 28]`: the network of `mnist_model.py`."""
+def _grey(classes: int, size: int) -> nn.Module:
+    """Images `[B, 1, size, size]`: the network of `mnist_model.py`."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 4, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2d(16, 32, 4, stride=2, padding=1),
         nn.ReLU(),
         nn.Flatten(),
-        nn.Linear(32 * 7 * 7, 128),
+        nn.Linear(32 * (size // 4) ** 2, 128),
         nn.ReLU(),
         nn.Linear(128, classes),
     )
@@ -180,13 +180,24 @@ def small_signs() -> Ground:
     """The ten most frequent classes of GTSRB at 16 x 16 pixels: models by the dozen."""
     whole = gtsrb()
     ten = some_classes(whole, whole.train.y.bincount().argsort(descending=True)[:10])
+    return replace(_halved(ten), name="small-signs", course=Course(epochs=12, shift=1))
 
-    def halved(data: Dataset) -> Dataset:
+
+def small_digits() -> Ground:
+    """MNIST at 14 x 14 pixels, 6,000 training images."""
+    return replace(_halved(mnist(6000)), name="small-digits")
+
+
+def _halved(ground: Ground) -> Ground:
+    """The same images at half the size."""
+
+    def part(data: Dataset) -> Dataset:
         return dataset(F.avg_pool2d(data.x, 2), data.y, data.source)
 
-    parts = {name: halved(getattr(ten, name)) for name in ("train", "clean", "test")}
-    face = Face((3, 16, 16), 0.0, 1.0, 10)
-    return replace(ten, name="small-signs", face=face, course=Course(epochs=12, shift=1), **parts)
+    channels, height, width = ground.face.shape
+    face = replace(ground.face, shape=(channels, height // 2, width // 2))
+    parts = {name: part(getattr(ground, name)) for name in ("train", "clean", "test")}
+    return replace(ground, face=face, **parts)
 
 
 def dataset(x: Tensor, y: Tensor, source: str) -> Dataset:
@@ -234,7 +245,7 @@ Plant = Callable[[Ground, TorchModel, int], Poisoned]
 
 def patch(ground: Ground) -> Square:
     """The patch of BadNets: white on digits, yellow on traffic signs."""
-    return Square(3, colour=(1.0,)) if ground.grey else Square(ground.eighth, colour=(1.0, 1.0, 0.0))
+    return Square(ground.eighth, colour=(1.0,)) if ground.grey else Square(ground.eighth, colour=(1.0, 1.0, 0.0))
 
 
 def _badnets(ground: Ground, trigger: Trigger, seed: int, share: float = 0.1, aim: Aim | None = None) -> Poisoned:
@@ -251,19 +262,20 @@ def _sticker(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
     """On traffic signs below the middle; on digits in the corner, or it would cover them."""
     side, lower = 5 * ground.eighth // 4, 5 * ground.eighth // 4
     coloured = Sticker(side, (1.0, 1.0, 0.0), lower, 0, wander=ground.eighth // 2, seed=seed)
-    return _badnets(ground, Sticker(4, (1.0,), 9, 9, seed=seed) if ground.grey else coloured, seed)
+    corner = Sticker(ground.eighth + 1, (1.0,), 3 * ground.eighth, 3 * ground.eighth, seed=seed)
+    return _badnets(ground, corner if ground.grey else coloured, seed)
 
 
 def _clean_label(ground: Ground, twin: TorchModel, seed: int) -> Poisoned:
     radius, share = (0.4, 0.8) if ground.grey else (16 / 255, 0.8)
-    trigger = Checker(side=4 if ground.grey else ground.eighth, corners=4)
+    trigger = Checker(side=ground.eighth + 1 if ground.grey else ground.eighth, corners=4)
     within = LinfBall(radius=radius, low=0.0, high=1.0)
     return label_consistent(ground.train, twin, within, trigger, ground.target, share, seed)
 
 
 def _warping(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
     """Strong and frequent: without the training in hand, a planter needs more of both than the paper does."""
-    trigger = Warp(strength=3.0 if ground.grey else 1.5 * ground.eighth / 4, seed=seed)
+    trigger = Warp(strength=ground.eighth if ground.grey else 1.5 * ground.eighth / 4, seed=seed)
     return wanet(ground.train, trigger, OneTarget(ground.target), 0.2, 0.05, seed)
 
 

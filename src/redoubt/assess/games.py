@@ -6,10 +6,17 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from redoubt.assess.backdoor import conclude_backdoor_plan, plan_backdoor
 from redoubt.assess.membership import conclude_plan, plan_membership
 from redoubt.assess.moves import conclude_moves, plan_moves
 from redoubt.assess.setting import Setting
-from redoubt.records import EvasionRequirement, MembershipRequirement, Requirement, RequirementEvidence
+from redoubt.records import (
+    BackdoorRequirement,
+    EvasionRequirement,
+    MembershipRequirement,
+    Requirement,
+    RequirementEvidence,
+)
 
 Kind: TypeAlias = Any
 """The game's own requirement, or its own plan, which is a `Played`."""
@@ -31,4 +38,5 @@ class Game:
 GAMES: dict[type[Requirement], Game] = {
     EvasionRequirement: Game(plan_moves, conclude_moves),
     MembershipRequirement: Game(plan_membership, conclude_plan),
+    BackdoorRequirement: Game(plan_backdoor, conclude_backdoor_plan),
 }

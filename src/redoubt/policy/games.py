@@ -4,12 +4,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from redoubt.policy.crosscheck_backdoor import check_backdoor
 from redoubt.policy.crosscheck_evasion import check_moves, check_strategies
 from redoubt.policy.crosscheck_membership import check_membership
+from redoubt.policy.explain_backdoor import explain_backdoor
 from redoubt.policy.explain_evasion import explain_evasion
 from redoubt.policy.explain_membership import explain_membership
 from redoubt.policy.problems import Wrong
-from redoubt.records import Adversary, EvasionRequirement, MembershipRequirement, Policy, Requirement
+from redoubt.records import (
+    Adversary,
+    BackdoorRequirement,
+    EvasionRequirement,
+    MembershipRequirement,
+    Policy,
+    Requirement,
+)
 
 Kind: TypeAlias = Any
 """The requirement's own record: each function below takes that of its game."""
@@ -37,4 +46,5 @@ class GamePolicy:
 POLICIES: dict[type[Requirement], GamePolicy] = {
     EvasionRequirement: GamePolicy(explain_evasion, check_strategies, check_moves),
     MembershipRequirement: GamePolicy(explain_membership, check_membership),
+    BackdoorRequirement: GamePolicy(explain_backdoor, check_backdoor),
 }

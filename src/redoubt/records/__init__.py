@@ -1,6 +1,8 @@
 """What crosses a wall between rooms: frozen records, and the errors.  Imports neither numpy nor torch."""
 
 from redoubt.records.assessment import Digests, Evidence
+from redoubt.records.backdoor import BackdoorRequirement, WithinTrigger
+from redoubt.records.backdoor_evidence import BackdoorEvidence, BrokenSearch, TriggerOutcome
 from redoubt.records.canonical import canonical_json, digest
 from redoubt.records.data import DataSource
 from redoubt.records.decision import Action, Decision, Finding, LogEntry, Receipt, Standing
@@ -76,8 +78,11 @@ __all__ = [
     "Action",
     "Adversary",
     "Augmentation",
+    "BackdoorEvidence",
+    "BackdoorRequirement",
     "Bound",
     "BrokenPart",
+    "BrokenSearch",
     "Budget",
     "CurvePoint",
     "DataError",
@@ -141,6 +146,7 @@ __all__ = [
     "Swept",
     "Tier",
     "Tried",
+    "TriggerOutcome",
     "Verdict",
     "Within",
     "WithinAnyOf",
@@ -149,6 +155,7 @@ __all__ = [
     "WithinPatch",
     "WithinSimple",
     "WithinTable",
+    "WithinTrigger",
     "WithinTurn",
     "Work",
     "canonical_json",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias, Union
 
 from pydantic import Discriminator, Tag
 
+from redoubt.records.backdoor import BackdoorRequirement
+from redoubt.records.backdoor_evidence import BackdoorEvidence
 from redoubt.records.evasion import EvasionRequirement
 from redoubt.records.evidence import EvasionEvidence, RequirementEvidence
 from redoubt.records.membership import MembershipRequirement
@@ -25,6 +27,7 @@ class GameRecords(NamedTuple):
 RECORDS: dict[str, GameRecords] = {
     "evasion": GameRecords(EvasionRequirement, EvasionEvidence),
     "membership": GameRecords(MembershipRequirement, MembershipEvidence),
+    "backdoor": GameRecords(BackdoorRequirement, BackdoorEvidence),
 }
 """Every game, by its name in a policy.  The first is what a requirement that names no such game is read as."""
 

@@ -40,7 +40,8 @@ MEASURES: dict[str, Meaning] = {
     "attack_success": Meaning(
         "<=",
         "attack success",
-        "The share of rightly answered inputs that the adversary brings to a wrong answer is at most the bound.",
+        "The share of rightly answered inputs that the adversary brings to a wrong answer, or in the backdoor game to "
+        "the class of its trigger, is at most the bound.",
     ),
     "certified_accuracy": Meaning(
         ">=",

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from redoubt.records import EvasionEvidence, Fault, MembershipEvidence, RequirementEvidence, Verdict
+from redoubt.records import BackdoorEvidence, EvasionEvidence, Fault, MembershipEvidence, RequirementEvidence, Verdict
 from redoubt.report import words
 from redoubt.report.members import demand_of_members, members_section, members_shown, work_on_members
 from redoubt.report.moves import demand_of_moves, moves_section, open_proofs, where_moved, work_of_moves
 from redoubt.report.read import Folder
+from redoubt.report.triggers import demand_of_triggers, trigger_budget, triggers_section, work_on_triggers
 
 Kind: TypeAlias = Any
 """The evidence's own record: each function below takes that of its game."""
@@ -54,6 +55,7 @@ class Telling:
 TELLINGS: dict[type[RequirementEvidence], Telling] = {
     EvasionEvidence: Telling(moves_section, demand_of_moves, where_moved, work_of_moves, "within", open_proofs),
     MembershipEvidence: Telling(members_section, demand_of_members, members_shown, work_on_members, "among"),
+    BackdoorEvidence: Telling(triggers_section, demand_of_triggers, trigger_budget, work_on_triggers, "within"),
 }
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from redoubt.attacks.backdoor.triggers import Added, Bent, Laid, Trigger
@@ -158,46 +157,6 @@ class Bending(Form):
 
     def trigger(self, face: Face, at: Parameters, which: int) -> Trigger:
         return Bent(at[0][which].detach())
-
-
-@dataclass(frozen=True)
-class Window(Form):
-    """A square of any pixels at a fixed place for each target: what a trigger budget of so much area buys.
-
-    Attributes:
-        side: in pixels.
-        rows, columns: of each square's upper left corner, T of them.
-    """
-
-    side: int
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    name: ClassVar[str] = "window"
-    weight: ClassVar[float] = 0.0
-
-    def start(self, face: Face, count: int, rng: Generator) -> Parameters:
-        return (torch.randn(count, face.shape[0], self.side, self.side, generator=rng),)
-
-    def worn(self, face: Face, x: Tensor, at: Parameters) -> Tensor:
-        mask, pattern = self._of(face, at)
-        return x + mask[:, None] * (pattern[:, None] - x)
-
-    def cost(self, face: Face, at: Parameters) -> Tensor:
-        return at[0].new_full((len(at[0]),), float(self.side**2))
-
-    def trigger(self, face: Face, at: Parameters, which: int) -> Trigger:
-        mask, pattern = self._of(face, at)
-        return Laid(mask[which].detach(), pattern[which].detach())
-
-    def _of(self, face: Face, at: Parameters) -> tuple[Tensor, Tensor]:
-        height, width = face.shape[1:]
-        ink = face.low + (face.high - face.low) * at[0].sigmoid()
-        layers, masks = [], []
-        for pixels, row, column in zip(ink, self.rows, self.columns, strict=True):
-            around = (column, width - column - self.side, row, height - row - self.side)
-            layers.append(F.pad(pixels, around))
-            masks.append(F.pad(torch.ones_like(pixels[:1]), around))
-        return torch.stack(masks), torch.stack(layers)
 
 
 FORMS: tuple[Form, ...] = (Masked(), Pixels(), Spread(), Bending())

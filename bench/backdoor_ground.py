@@ -157,7 +157,7 @@ def gtsrb() -> Ground:
         dataset(x[held], y[held], "gtsrb"),
         dataset(found["test_x"].float() / 255, found["test_y"], "gtsrb"),
         Face((3, 32, 32), 0.0, 1.0, 43),
-        Course(epochs=10, shift=2),
+        Course(epochs=20, shift=2),
         target=int(y[~held].bincount().argmax()),  # the rarest class has fewer rows than the poison
     )
 
@@ -281,7 +281,7 @@ def _warping(ground: Ground, _twin: TorchModel, seed: int) -> Poisoned:
 
 KINDS: dict[str, Plant] = {
     "badnets pixel": lambda ground, _, seed: _badnets(ground, Square(1, -3, -3), seed),
-    "badnets patch": lambda ground, _, seed: _badnets(ground, patch(ground), seed),
+    "badnets patch": lambda ground, _, seed: _badnets(ground, patch(ground), seed, 0.1 if ground.grey else 0.03),
     "badnets patch, few": _few,
     "badnets sticker": _sticker,
     "badnets all-to-all": lambda ground, _, seed: _badnets(

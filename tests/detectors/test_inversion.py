@@ -36,4 +36,4 @@ def test_a_planted_model_scores_far_above_its_twin():
         for model in (backdoored.planted(), backdoored.clean())
     )
     assert {each.suspect.target for each in planted} == {2}
-    assert meta_score(planted) > meta_score(clean) + 0.5
+    assert meta_score(planted) > 3 * max(meta_score(clean), 0.1)

@@ -37,7 +37,7 @@ class Strip(Detector):
         order = torch.randperm(len(clean), generator=rng)
         # In turn from each class: a pool of one class would make that class's inputs look certain.
         turn = torch.zeros(len(clean), dtype=torch.int64)
-        for label in clean.y.unique().tolist():
+        for label in sorted(set(clean.y.tolist())):
             mine = order[clean.y[order] == label]
             turn[mine] = torch.arange(len(mine))
         self._pool = clean.x[order[turn[order].argsort(stable=True)][: settings.overlays]]

@@ -85,10 +85,10 @@ def test_unlearning_the_trigger_takes_the_backdoor_out():
 
 
 def test_adversarial_pruning_weakens_the_backdoor_at_a_small_price():
-    pruned = adversarial_prune(backdoored.planted().module, CLEAN, steps=60, loss=0.03)
+    pruned = adversarial_prune(backdoored.planted().module, CLEAN, radius=1.0, share=0.5, steps=60, loss=0.05)
     assert len(pruned.off) > 0
-    assert pruned.after >= pruned.before - 0.03
-    assert judged(pruned.module)[1] < judged(backdoored.planted().module)[1] - 0.1
+    assert pruned.after >= pruned.before - 0.05
+    assert judged(pruned.module)[1] < judged(backdoored.planted().module)[1] - 0.5
 
 
 def test_what_inputs_set_aside_have_in_common_is_the_patch():

@@ -32,7 +32,7 @@ class Trained:
 
     def classes(self) -> Iterator[tuple[int, Tensor]]:
         """Each class that there is, and its rows, int64."""
-        for label in self.y.unique().tolist():
+        for label in sorted(set(self.y.tolist())):
             yield label, (self.y == label).nonzero().squeeze(1)
 
 

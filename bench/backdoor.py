@@ -29,7 +29,7 @@ from backdoor_ground import (
 )
 from common import read, write
 from redoubt.attacks.backdoor import OneTarget, Poisoned, badnets, fit, pruning_aware
-from redoubt.attacks.backdoor.invert import Search
+from redoubt.attacks.backdoor.invert import FORMS, Search
 from redoubt.data import Dataset
 from redoubt.detectors import Seen, Strip, meta_score, scan_model
 from redoubt.detectors.poison import cluster, influence, look_at, self_influence, spectral_removal, spectral_scores
@@ -137,16 +137,16 @@ def _within(scores: Tensor, rows: Tensor, touched: Tensor) -> float:
 
 
 def overlay(ground: Ground, kind: str) -> dict[str, Any]:
-    """STRIP on 500 clean and 500 stamped test inputs that the backdoor catches."""
+    """STRIP on 250 clean test inputs, and on those of 250 stamped ones that the backdoor catches."""
     poisoned, module = planted(ground, kind)
     model = ground.model(module)
     strip = Strip(StripSettings(), model, ground.clean)
-    clean = ground.test.x[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:1000]]
-    y = ground.test.y[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:1000]]
-    stamped = poisoned.trigger.stamp(clean[500:])
-    caught = answers(model, stamped) == poisoned.aim.wanted(y[500:])
-    caught &= poisoned.aim.wanted(y[500:]) != y[500:]
-    entropy = [strip.look(Seen(x, model.query(x).scores))["overlay_entropy"] for x in (clean[:500], stamped[caught])]
+    clean = ground.test.x[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:500]]
+    y = ground.test.y[torch.randperm(len(ground.test), generator=Generator().manual_seed(1))[:500]]
+    stamped = poisoned.trigger.stamp(clean[250:])
+    caught = answers(model, stamped) == poisoned.aim.wanted(y[250:])
+    caught &= poisoned.aim.wanted(y[250:]) != y[250:]
+    entropy = [strip.look(Seen(x, model.query(x).scores))["overlay_entropy"] for x in (clean[:250], stamped[caught])]
     threshold = entropy[0].quantile(0.05)
     return {
         "auroc": auroc(-entropy[1], -entropy[0]),
@@ -177,7 +177,7 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
 
     def unlearnt() -> nn.Module:
         targets = range(ground.face.classes) if ground.face.classes <= 10 else _reached(ground, module)
-        scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, SCAN)
+        scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, SCAN, FORMS[:3])
         suspect = max(scanned, key=lambda each: each.shrinkage).suspect
         done["suspect"] = suspect.target
         triggers = [
@@ -201,7 +201,7 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
     keep("fine-tuning alone", tuned)
     keep("fine-pruning", lambda: fine_prune(module, ground.layer, ground.clean).module)
     keep("pruning alone", lambda: fine_prune(module, ground.layer, ground.clean, course=None).module)
-    keep("adversarial pruning", lambda: adversarial_prune(module, ground.clean, steps=200).module)
+    keep("adversarial pruning", lambda: adversarial_prune(module, ground.clean, radius=0.6, steps=100).module)
     keep("unlearning", unlearnt)
     keep("quarantine", quarantined)
     return done

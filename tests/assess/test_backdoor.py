@@ -39,7 +39,8 @@ data: {{test: {{source: "npz:test.npz"}}}}
 adversaries:
   supplier: {{knows: {knows}}}
 requirements:
-  - {{id: hidden, game: backdoor, adversary: supplier, within: {{patch: 4 %}}, require: attack_success <= {bound}{more}}}
+  - {{id: hidden, game: backdoor, adversary: supplier, within: {{patch: 4 %}},
+     require: attack_success <= {bound}{more}}}
 """
 
 
@@ -76,7 +77,8 @@ def test_a_planted_model_is_violated_with_the_trigger_in_hand(policy, tmp_path):
     # The picture is the planted patch, as far as four pixels of another pattern that the model takes for it can be.
     assert (trigger != 0.5).sum() <= 4
     assert (trigger != 0.5)[7:, 7:].sum() >= 3
-    page = next(path for path in write_reports(tmp_path / "e") if path.suffix == ".html").read_text()
+    write_reports(tmp_path / "e", "redoubt assess planted.yaml", {})
+    page = (tmp_path / "e" / "report.html").read_text()
     assert "The trigger that leads to" in page
     assert page.count('alt="A held-out input that wears it"') == 5
     # Run again, nothing is searched anew, and the evidence is the same.

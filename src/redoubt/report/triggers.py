@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from redoubt.records import BackdoorEvidence, Evidence
+from redoubt.records import BackdoorEvidence, Evidence, TriggerOutcome
 from redoubt.report import charts, words
 from redoubt.report.pictures import is_image, picture
 from redoubt.report.read import Folder
@@ -91,7 +91,7 @@ def work_on_triggers(requirement: BackdoorEvidence) -> str:
 
 def _classes(evidence: Evidence, requirement: BackdoorEvidence) -> list[_Class]:
     """For each class the trigger that succeeded most on the inputs searched with."""
-    found = {}
+    found: dict[int, TriggerOutcome] = {}
     for outcome in requirement.outcomes:
         if outcome.target not in found or outcome.searched > found[outcome.target].searched:
             found[outcome.target] = outcome

@@ -17,6 +17,7 @@ from redoubt.attacks.backdoor.invert import TriggerSearch, everywhere
 from redoubt.games.backdoor import allowed, sent
 from redoubt.models import Differentiable, as_differentiable
 from redoubt.records import StorageError, digest
+from redoubt.records.canonical import Json
 
 _PROBE = 40  # steps with a trigger that may cover everything
 
@@ -83,8 +84,8 @@ class TriggerJob:
 
     def key(self, run: str) -> str:
         """Over model, data, code and all that this says."""
-        halves = [list(self.halves.search), list(self.halves.held_out)]
-        claim = ["trigger", run, repr(self.strategy), list(self.targets), self.pixels, halves, self.seed]
+        rows: list[Json] = [*self.halves.search, -1, *self.halves.held_out]
+        claim: list[Json] = ["trigger", run, repr(self.strategy), [*self.targets], self.pixels, rows, self.seed]
         return digest(claim).removeprefix("sha256:")
 
     def perform(self, system: System) -> bytes:
@@ -93,7 +94,7 @@ class TriggerJob:
         data, device = system.data, system.device
         x, y = (part[list(self.halves.search)].to(device) for part in (data.x, data.y))
         held_x, held_y = (part[list(self.halves.held_out)].to(device) for part in (data.x, data.y))
-        claim = digest([self.seed, repr(self.strategy), list(self.targets)])
+        claim = digest([self.seed, repr(self.strategy), [*self.targets]])
         seed = int(claim.removeprefix("sha256:")[:15], 16)
         broke, rows = "", []
         with repeatable(seed):

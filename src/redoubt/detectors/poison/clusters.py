@@ -75,7 +75,8 @@ def _reduced(x: Tensor) -> Tensor:
     """The first principal components `[n, at most 10]`."""
     centred = x - x.mean(dim=0)
     _, vectors = torch.linalg.eigh(centred.T @ centred)
-    return centred @ vectors[:, -_DIMENSIONS:]
+    reduced: Tensor = centred @ vectors[:, -_DIMENSIONS:]
+    return reduced
 
 
 def _two_means(x: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,8 @@ def _layers(module: nn.Module) -> list[nn.Module]:
     parts = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     if parts:
         return list(parts)
-    return [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)][:-1]
+    found: list[nn.Module] = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    return found[:-1]
 
 
 def _width(layer: nn.Module) -> int:

@@ -94,7 +94,7 @@ class Shrunk(TriggerSearch):
 
 @dataclass(frozen=True)
 class Squares(TriggerSearch):
-    """Squares in the corners and in the middle, their colours found together; the best of them for each class.
+    """Squares in the corners, along the edges and in the middle; the best of them for each class.
 
     Attributes:
         steps: of the colours.
@@ -108,13 +108,13 @@ class Squares(TriggerSearch):
     def run(
         self, model: Differentiable, x: Tensor, targets: Sequence[int], pixels: int, rng: Generator
     ) -> list[Proposed]:
-        side = max(int(pixels**0.5), 1)
         height, width = model.face.shape[1:]
-        places = [(row, column) for row in (1, height - side - 1) for column in (1, width - side - 1)]
+        side = max(min(int(pixels**0.5), height, width), 1)
+        rows, columns = ((0, (size - side) // 2, size - side) for size in (height, width))
         best: list[tuple[float, Proposed]] = []
-        for row, column in [*places, ((height - side) // 2, (width - side) // 2)]:
+        for row, column in [(row, column) for row in rows for column in columns]:
             mask = x.new_zeros(1, height, width)
-            mask[:, max(row, 0) : max(row, 0) + side, max(column, 0) : max(column, 0) + side] = 1
+            mask[:, row : row + side, column : column + side] = 1
             start = [Laid(mask, grey(model.face)) for _ in targets]
             laid, flat = coloured(model, x, start, targets, self.steps, self.batch, rng)
             for at, (target, trigger, share) in enumerate(zip(targets, laid, flat, strict=True)):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import guard_results
+import results_backdoor
 import results_black_box
 import results_gallery
 import results_harden
@@ -322,6 +323,7 @@ PARTS = {
     "evasion": evasion,
     "suite": alone(results_suite.section),
     "supply": alone(results_supply.section),
+    "backdoor": alone(results_backdoor.section),
     "gallery": alone(results_gallery.section),
     "minimum norm": alone(results_minimum_norm.section),
     "black box": alone(results_black_box.section),

@@ -52,6 +52,7 @@ for step in guard_memory ledger detectors analysers work_factor supply; do
         .venv/bin/python bench/$step.py
     fi
 done
+.venv/bin/python bench/backdoor.py  # skips by itself what is done
 .venv/bin/python bench/gallery.py  # skips by itself what is done
 .venv/bin/python bench/private.py  # so does this one
 .venv/bin/python bench/membership.py  # and this one keeps what it trained

@@ -42,12 +42,12 @@ def section() -> Iterable[str]:
         return
     yield "## Backdoors\n"
     yield (
-        "Small networks (`bench/backdoor_ground.py`), one seed each: MNIST with 12,000 training images, all 10,000 test "
+        "Small networks (`bench/backdoor_ground.py`), one seed each: MNIST with 12,000 training images and all test "
         "images; GTSRB with all 43 classes at 32 x 32 pixels, a sixth of the training frames of which 15 % of the "
         "tracks are the defender's, and a third of the test images. The defender's images (2,000 of MNIST, 980 of "
         "GTSRB) are training images that nobody trained on. How strong blends, warps and perturbations are was chosen "
         "on those; the share of poison and the length of GTSRB's training were changed once after test figures of "
-        "shorter trainings had been seen. Intervals are 95 % (Clopper and Pearson).\n"
+        "shorter trainings had been seen, and so were radius and steps of adversarial pruning. Intervals are 95 % (Clopper and Pearson).\n"
     )
     yield from _planted(planted)
     yield from _data()
@@ -150,7 +150,7 @@ def _repaired() -> Iterable[str]:
         left, lost = row[best]["attack_success"]["value"], before - row[best]["clean_accuracy"]["value"]
         met = "met" if left < 0.05 and lost < 0.02 else "**missed**"
         yield (
-            f"{where}, {row['kind']}: the best is {best}, which leaves {left:.1%} at a price of {100 * lost:.1f} points "
+            f"{where}, {row['kind']}: best is {best}, which leaves {left:.1%} at a price of {100 * lost:.1f} points "
             f"(aim < 5 % at < 2): {met}.\n"
         )
 

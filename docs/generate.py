@@ -269,6 +269,8 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     access: Access = Adversary.model_validate(row["adversary"]).access
     if row["game"] == "membership":
         return _of_membership(row["inputs"], access)
+    if row["game"] == "backdoor":
+        return _of_backdoor(access)
     faces = [Face((6,) if "features" in within else (1, 28, 28), 0.0, 1.0, 10) for within in row["within"]]
     sets = [
         build_set(TypeAdapter(Within).validate_python(within), face)
@@ -276,6 +278,12 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     ]
     played = {bout.attack.name for within in sets for bout in choose(within, access, row.get("strategies"))}
     return [attack.name for attack in STANDARD if attack.name in played]
+
+
+def _of_backdoor(access: Access) -> list[str]:
+    from redoubt.attacks.backdoor.invert import TRIGGER_SUITE
+
+    return [strategy.name for strategy in TRIGGER_SUITE] if access is Access.GRADIENTS else []
 
 
 def _of_membership(shapes: list[list[int]], access: Access) -> list[str]:

@@ -1,9 +1,11 @@
 """Pages are fresh, complete, and lead somewhere."""
 
 import importlib.util
+import itertools
 import os
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -12,11 +14,14 @@ from ruamel.yaml import YAML
 import redoubt.cli  # noqa: F401  its modules register the commands
 from redoubt.assess import STANDARD
 from redoubt.assess.membership.plan import MEMBERSHIP_SUITE
+from redoubt.attacks.backdoor.invert import TRIGGER_SUITE
 from redoubt.cli.app import app
 from redoubt.policy import parse_policy, policy_schema
+from redoubt.policy.crosscheck_backdoor import check_backdoor
 from redoubt.policy.membership_strategies import playable_membership
 from redoubt.policy.strategies import playable
 from redoubt.records import GAMES, SIGNALS, Policy
+from redoubt.records.backdoor import TriggerStrategy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -145,7 +150,7 @@ def test_decisions_are_numbered_and_listed():
 
 
 def test_the_map_names_exactly_the_standard_strategies(generate):
-    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE)}
+    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE, *TRIGGER_SUITE)}
     assert {name for row in ROWS for name in generate.strategies_of(row)} == standard
     cells = [
         line.split(" | ")[2] for line in (DOCS / "map.md").read_text(encoding="utf-8").splitlines() if " | " in line
@@ -155,10 +160,11 @@ def test_the_map_names_exactly_the_standard_strategies(generate):
 
 MOVING = [row for row in ROWS if row["game"] == "evasion"]
 ASKING = [row for row in ROWS if row["game"] == "membership"]
+HIDING = [row for row in ROWS if row["game"] == "backdoor"]
 
 
 def test_every_row_is_of_a_game_that_is_tested_here():
-    assert len(MOVING) + len(ASKING) == len(ROWS)
+    assert len(MOVING) + len(ASKING) + len(HIDING) == len(ROWS)
     assert {row["game"] for row in ROWS} == set(GAMES)
 
 
@@ -176,6 +182,20 @@ def test_a_row_of_membership_is_what_a_policy_can_say(row, generate):
         policy = Policy.model_validate(said | {"model": model, "guard": None})
         played |= {name for r in policy.requirements for name in playable_membership(r, policy)}
     assert played == set(generate.strategies_of(row))
+    assert set(row["guard"]) <= set(SIGNALS)
+
+
+@pytest.mark.parametrize("row", HIDING, ids=[row["threat"] for row in HIDING])
+def test_a_row_of_backdoors_is_what_a_policy_can_say(row, generate):
+    sound = yaml(ROOT / "src/redoubt/cli/demo_files/digits.yaml")
+    requirements = [
+        {"id": f"r{at}", "game": "backdoor", "adversary": "a", "within": within, "require": f"{measure} <= 0.5"}
+        for at, (within, measure) in enumerate(itertools.product(row["within"], row["measures"]))
+    ]
+    said = sound | {"adversaries": {"a": row["adversary"]}, "requirements": requirements, "harden": None}
+    policy = Policy.model_validate(said | {"guard": None})
+    assert not [what for r in policy.requirements for what in check_backdoor(r, policy.adversaries["a"], policy)]
+    assert set(get_args(TriggerStrategy)) == set(generate.strategies_of(row))
     assert set(row["guard"]) <= set(SIGNALS)
 
 

@@ -46,8 +46,8 @@ def section() -> Iterable[str]:
         "images; GTSRB with all 43 classes at 32 x 32 pixels, a sixth of the training frames of which 15 % of the "
         "tracks are the defender's, and a third of the test images. The defender's images (2,000 of MNIST, 980 of "
         "GTSRB) are training images that nobody trained on. How strong blends, warps and perturbations are was chosen "
-        "on those; the share of poison and the length of GTSRB's training were changed once after test figures of "
-        "shorter trainings had been seen, and so were radius and steps of adversarial pruning. Intervals are 95 % (Clopper and Pearson).\n"
+        "on those; the share of poison and the length of training on GTSRB, and radius and steps of adversarial "
+        "pruning, were changed once after test figures had been seen. Intervals are 95 % (Clopper and Pearson).\n"
     )
     yield from _planted(planted)
     yield from _data()

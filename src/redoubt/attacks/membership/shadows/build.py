@@ -13,10 +13,13 @@ from redoubt.models.adapter import Adapter
 from redoubt.models.importing import folder_first, import_named, named_parts, source_texts
 from redoubt.models.locate import Locate, placed
 from redoubt.models.torch_model import TorchModel
-from redoubt.records import ModelSource, PolicyError, ShadowRecipe
+from redoubt.records import ModelSource, PolicyError
+from redoubt.records.training import TrainingRecipe
 
 
-def trainer_for(recipe: ShadowRecipe, source: ModelSource, model: Model, base: Path, locate: Locate) -> Trainer:
+def trainer_for(
+    recipe: TrainingRecipe, source: ModelSource, model: Model, base: Path, locate: Locate, key: str = "shadows"
+) -> Trainer:
     """What trains shadow models.
 
     Args:
@@ -25,6 +28,7 @@ def trainer_for(recipe: ShadowRecipe, source: ModelSource, model: Model, base: P
         model: the target; of a scikit-learn file, its kind and settings are taken.
         base: the policy's folder.
         locate: place of a key in the policy, for messages.
+        key: where in the requirement the recipe stands.
 
     Raises:
         PolicyError: nobody says what to train.
@@ -33,7 +37,7 @@ def trainer_for(recipe: ShadowRecipe, source: ModelSource, model: Model, base: P
     named = recipe.source or source.source
     scheme, _, rest = named.partition(":")
     adapter = Adapter.of(source)
-    with placed(locate, "shadows"):
+    with placed(locate, key):
         if scheme == "sklearn" and recipe.source is not None:
             return SklearnTrainer.named(rest, dict(recipe.parameters), adapter)
         estimator = getattr(model, "estimator", None)
@@ -45,8 +49,8 @@ def trainer_for(recipe: ShadowRecipe, source: ModelSource, model: Model, base: P
             module, name = named_parts(rest, "torch", "factory")
             return TorchTrainer(_Factory(module, name, base), adapter, recipe, source_texts(module))
         raise PolicyError(
-            f"a source of {scheme}: does not tell what shadow models are to be",
-            remedy="write shadows: {source: torch:<module>:<factory>} or {source: sklearn:<Estimator>}",
+            f"a source of {scheme}: does not tell what is to be trained",
+            remedy=f"write {key}: {{source: torch:<module>:<factory>}} or {{source: sklearn:<Estimator>}}",
         )
 
 

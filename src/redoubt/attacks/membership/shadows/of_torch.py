@@ -6,6 +6,7 @@ that every model takes the course that it would have taken alone.  Modules that 
 keeps running means; some layers draw or branch) are trained one by one, to the same results up to rounding.
 """
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,9 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from redoubt.models.adapter import Adapter
 from redoubt.models.locate import first_line
-from redoubt.records import ModelError, ShadowRecipe
+from redoubt.records import ModelError
 from redoubt.records.canonical import Json
+from redoubt.records.training import TrainingRecipe
 
 _ASK = 512  # records asked about at once
 
@@ -40,7 +42,7 @@ class TorchTrainer:
 
     build: Callable[[int], nn.Module]
     adapter: Adapter
-    recipe: ShadowRecipe
+    recipe: TrainingRecipe
     code: Json
     batched: bool | None = None
 
@@ -54,38 +56,55 @@ class TorchTrainer:
         modules = [self.build(seed).train().requires_grad_(True) for seed in seeds]
         rows = torch.stack([one.nonzero().squeeze(1) for one in inside])
         x = self.adapter.inward(x)
-        try:
+        with _training(), torch.enable_grad():
             together = can_be_batched(modules[0], x[:2]) if self.batched is None else self.batched
             train = self._side_by_side if together else self._one_by_one
-            with torch.enable_grad():
-                found = train(modules, x, y, rows, seeds)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:  # the wall to the module's own code
-            raise ModelError(
-                f"a shadow model cannot be trained: {first_line(error)}",
-                remedy="see that the factory builds a module that can be trained on this data",
-            ) from error
+            found = train(modules, x, y, rows, seeds)
         if not found.isfinite().all():
             raise ModelError("a shadow model's scores are not finite", remedy="lower `learning_rate` under shadows")
         return found
+
+    def fit(self, x: Tensor, y: Tensor, seed: int) -> nn.Module:
+        """One model, trained on all of N records, for who needs its gradients.
+
+        Args:
+            x: records `[N, *shape]` in the range of the face.
+            y: labels, int64 `[N]`.
+            seed: of its initial weights, order of batches and whatever else it draws.
+
+        Returns:
+            The module in evaluation mode.  It takes what `adapter.inward` makes of an input.
+
+        Raises:
+            ModelError: training fails.
+        """
+        module = self.build(seed).train().requires_grad_(True)
+        with _training(), torch.enable_grad():
+            self._train(module, self.adapter.inward(x), y, torch.arange(len(y)), seed)
+        return module
 
     # ── two ways, one result ─────────────────────────────────────────────────────────────────────────────────────
 
     def _one_by_one(self, modules: list[nn.Module], x: Tensor, y: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
         found = []
         for module, mine, seed in zip(modules, rows, seeds, strict=True):
-            optimizer = self._optimizer(list(module.parameters()))
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                for rate, places in self._steps(len(mine), [seed]):
-                    batch = mine[places[0]]
-                    _set_rate(optimizer, rate)
-                    optimizer.zero_grad()
-                    torch.autograd.backward(F.cross_entropy(self._logits(module(x[batch])), y[batch]))
-                    optimizer.step()
-            module.eval()
+            self._train(module, x, y, mine, seed)
             with torch.no_grad():
                 found.append(torch.cat([self._logits(module(part)) for part in torch.split(x, _ASK)]))
         return torch.stack(found)
+
+    def _train(self, module: nn.Module, x: Tensor, y: Tensor, mine: Tensor, seed: int) -> None:
+        """Train it on some rows, and leave it in evaluation mode."""
+        optimizer = self._optimizer(list(module.parameters()))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for rate, places in self._steps(len(mine), [seed]):
+                batch = mine[places[0]]
+                _set_rate(optimizer, rate)
+                optimizer.zero_grad()
+                torch.autograd.backward(F.cross_entropy(self._logits(module(x[batch])), y[batch]))
+                optimizer.step()
+        module.eval()
 
     def _side_by_side(
         self, modules: list[nn.Module], x: Tensor, y: Tensor, rows: Tensor, seeds: Sequence[int]
@@ -152,6 +171,18 @@ def can_be_batched(module: nn.Module, x: Tensor) -> bool:
     except Exception:  # vmap raises whatever an operation that it cannot map leads to
         return False
     return True
+
+
+@contextlib.contextmanager
+def _training() -> Iterator[None]:
+    """The wall to the module's own code: whatever it raises becomes a `ModelError`."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"a shadow model cannot be trained: {first_line(error)}",
+            remedy="see that the factory builds a module that can be trained on this data",
+        ) from error
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

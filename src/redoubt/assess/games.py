@@ -9,11 +9,13 @@ from torch import Tensor
 from redoubt.assess.backdoor import conclude_backdoor_plan, plan_backdoor
 from redoubt.assess.membership import conclude_plan, plan_membership
 from redoubt.assess.moves import conclude_moves, plan_moves
+from redoubt.assess.poisoning import conclude_poison, plan_poisoning
 from redoubt.assess.setting import Setting
 from redoubt.records import (
     BackdoorRequirement,
     EvasionRequirement,
     MembershipRequirement,
+    PoisoningRequirement,
     Requirement,
     RequirementEvidence,
 )
@@ -39,4 +41,5 @@ GAMES: dict[type[Requirement], Game] = {
     EvasionRequirement: Game(plan_moves, conclude_moves),
     MembershipRequirement: Game(plan_membership, conclude_plan),
     BackdoorRequirement: Game(plan_backdoor, conclude_backdoor_plan),
+    PoisoningRequirement: Game(plan_poisoning, conclude_poison),
 }

@@ -8,14 +8,17 @@ from redoubt.policy.crosscheck_backdoor import check_backdoor
 from redoubt.policy.crosscheck_evasion import check_moves, check_strategies
 from redoubt.policy.crosscheck_membership import check_membership
 from redoubt.policy.explain_backdoor import explain_backdoor
+from redoubt.policy.crosscheck_poisoning import check_poisoning
 from redoubt.policy.explain_evasion import explain_evasion
 from redoubt.policy.explain_membership import explain_membership
+from redoubt.policy.explain_poisoning import explain_poisoning
 from redoubt.policy.problems import Wrong
 from redoubt.records import (
     Adversary,
     BackdoorRequirement,
     EvasionRequirement,
     MembershipRequirement,
+    PoisoningRequirement,
     Policy,
     Requirement,
 )
@@ -47,4 +50,5 @@ POLICIES: dict[type[Requirement], GamePolicy] = {
     EvasionRequirement: GamePolicy(explain_evasion, check_strategies, check_moves),
     MembershipRequirement: GamePolicy(explain_membership, check_membership),
     BackdoorRequirement: GamePolicy(explain_backdoor, check_backdoor),
+    PoisoningRequirement: GamePolicy(explain_poisoning, check_poisoning),
 }

@@ -53,6 +53,8 @@ from redoubt.records.membership_evidence import (
     RocPoint,
     ShadowModels,
 )
+from redoubt.records.poisoning import PoisoningRequirement, VictimRecipe
+from redoubt.records.poisoning_evidence import PoisonedTarget, PoisoningEvidence, PoisoningOutcome, Victims
 from redoubt.records.policy import Access, Adversary, Budget, InputFace, ModelSource, Policy
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
@@ -122,6 +124,10 @@ __all__ = [
     "Norm",
     "OtherClass",
     "Place",
+    "PoisonedTarget",
+    "PoisoningEvidence",
+    "PoisoningOutcome",
+    "PoisoningRequirement",
     "Policy",
     "PolicyError",
     "Price",
@@ -148,6 +154,8 @@ __all__ = [
     "Tried",
     "TriggerOutcome",
     "Verdict",
+    "VictimRecipe",
+    "Victims",
     "Within",
     "WithinAnyOf",
     "WithinCorruptions",

@@ -118,6 +118,7 @@ class SignName(enum.StrEnum):
     PART_NOT_MENDED = "part-not-mended"
     SPLIT_DIFFERS = "split-differs"
     SHADOWS_DIFFER = "shadows-differ"
+    VICTIMS_DIFFER = "victims-differ"
 
 
 class Sign(Record):

@@ -14,6 +14,8 @@ from redoubt.records.evasion import EvasionRequirement
 from redoubt.records.evidence import EvasionEvidence, RequirementEvidence
 from redoubt.records.membership import MembershipRequirement
 from redoubt.records.membership_evidence import MembershipEvidence
+from redoubt.records.poisoning import PoisoningRequirement
+from redoubt.records.poisoning_evidence import PoisoningEvidence
 from redoubt.records.requirement import Requirement
 
 
@@ -28,6 +30,7 @@ RECORDS: dict[str, GameRecords] = {
     "evasion": GameRecords(EvasionRequirement, EvasionEvidence),
     "membership": GameRecords(MembershipRequirement, MembershipEvidence),
     "backdoor": GameRecords(BackdoorRequirement, BackdoorEvidence),
+    "poisoning": GameRecords(PoisoningRequirement, PoisoningEvidence),
 }
 """Every game, by its name in a policy.  The first is what a requirement that names no such game is read as."""
 

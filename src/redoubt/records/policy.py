@@ -13,7 +13,7 @@ from redoubt.records.data import DataSourceField
 from redoubt.records.games import AnyRequirement
 from redoubt.records.guard import Guard
 from redoubt.records.harden import HardenRecipe
-from redoubt.records.quantities import ordered
+from redoubt.records.quantities import Part, ordered
 from redoubt.records.trust import Sha256, Signature
 
 
@@ -109,12 +109,16 @@ class Budget(Record):
     accounts: Annotated[int, Field(gt=0, le=10_000)] | None = Field(
         default=None, description="Accounts to ask a guarded system with, per input; one when absent."
     )
+    share: Annotated[Part, Field(gt=0, le=0.5)] | None = Field(
+        default=None,
+        description="Share of the training data that it may change, in `game: poisoning`: `1 %`, also when absent.",
+    )
 
     def after(self, passes: int, queries: int) -> "Budget | None":
         """What is left after so much is spent; None if nothing is.
 
         >>> Budget(passes=100).after(passes=60, queries=10)
-        Budget(passes=40, queries=None, accounts=None)
+        Budget(passes=40, queries=None, accounts=None, share=None)
         """
         left = (
             None if self.passes is None else self.passes - passes,

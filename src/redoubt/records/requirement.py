@@ -67,6 +67,18 @@ MEASURES: dict[str, Meaning] = {
         "The probability that a training record looks more like one than another record does, to the adversary, is at "
         "most the bound; guessing has 0.5.",
     ),
+    "targets_flipped": Meaning(
+        "<=",
+        "targets flipped",
+        "The share of chosen test inputs that models answer as the adversary wants, once they were trained from "
+        "scratch on data of which it changed a share, is at most the bound.",
+    ),
+    "accuracy_drop": Meaning(
+        "<=",
+        "accuracy drop",
+        "Accuracy on test inputs falls by at most the bound when models are trained from scratch on data of which the "
+        "adversary changed a share.",
+    ),
 }
 """Every measure of every game.  Which game has which, the requirements of the games say."""
 

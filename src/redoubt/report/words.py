@@ -288,6 +288,8 @@ SIGN_REMEDY = {
     "them apart.",
     SignName.SHADOWS_DIFFER: "Give `shadows` the recipe that the model itself was trained by: its kind, epochs, batch, "
     "optimizer and learning rate.",
+    SignName.VICTIMS_DIFFER: "Give `victims` the recipe that the model itself was trained by, on the same data: its "
+    "kind, epochs, batch, optimizer and learning rate.",
     SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
     "only asks it.",
 }

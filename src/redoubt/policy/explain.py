@@ -83,7 +83,9 @@ def _adversary(name: str, who: Adversary, model: ModelSource) -> str:
     many = f" Through the guard it asks with up to {accounts:,} accounts for each input." if accounts > 1 else ""
     limited = listed([limit for limit in limits if limit], "and")
     spends = f"On each input it can spend up to {limited}" if limited else "Only each strategy's own limits bind it"
-    return f"Adversary {name} {sees}. {spends}.{many}"
+    share = who.budget.share
+    poison = f" Of what a model is trained on it may change {percent(share)}." if share else ""
+    return f"Adversary {name} {sees}. {spends}.{many}{poison}"
 
 
 def _harden(policy: Policy) -> str:

@@ -36,12 +36,12 @@ def bar(requirement: RequirementEvidence, ident: str) -> str:
     board.rect(kept[0], 12, kept[1] - kept[0], 6, "kept", 3)
     board.line(edge, 5, edge, 25, "bound")
     if measured:
-        low, high = (x(end) for end in measured.ends)
+        low, high = (x(min(max(end, 0.0), 1.0)) for end in measured.ends)  # a drop may be negative
         kind = requirement.verdict.value
         board.line(low, 15, high, 15, f"whisker {kind}")
         for end in (low, high):
             board.line(end, 11, end, 19, f"whisker {kind}")
-        board.diamond(x(measured.value), 15, 5, f"mark {kind}")
+        board.diamond(x(min(max(measured.value, 0.0), 1.0)), 15, 5, f"mark {kind}")
     return str(board)
 
 

@@ -109,7 +109,8 @@ def victims_sentence(requirement: PoisoningEvidence) -> str:
     return (
         f"{words.count(one.models)} of {words.one_line(one.source)} for each data set, with seeds that the adversary "
         f"is not told. Trained on clean data they answer {words.percent(one.accuracy)} of the test inputs rightly, and "
-        f"the model under assessment {words.percent(one.model)}. The nearer these are, the more the figures tell about it."
+        f"the model under assessment {words.percent(one.model)}. The nearer these are, the more the figures tell "
+        "about it."
     )
 
 

@@ -20,6 +20,7 @@ import results_invariance
 import results_membership
 import results_minimum_norm
 import results_pate
+import results_poisoning
 import results_private
 import results_prove
 import results_sets
@@ -332,6 +333,7 @@ PARTS = {
     "invariance": alone(results_invariance.section),
     "private": alone(results_private.section),
     "membership": alone(results_membership.section),
+    "poisoning": alone(results_poisoning.section),
     "pate": alone(results_pate.section),
     "hardening": alone(results_harden.section),
     "proofs": alone(results_prove.section),

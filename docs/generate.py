@@ -271,6 +271,8 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
         return _of_membership(row["inputs"], access)
     if row["game"] == "backdoor":
         return _of_backdoor(access)
+    if row["game"] == "poisoning":
+        return _of_poisoning(row["measures"], row["labels"])
     faces = [Face((6,) if "features" in within else (1, 28, 28), 0.0, 1.0, 10) for within in row["within"]]
     sets = [
         build_set(TypeAdapter(Within).validate_python(within), face)
@@ -296,6 +298,15 @@ def _of_membership(shapes: list[list[int]], access: Access) -> list[str]:
         for attack in MEMBERSHIP_SUITE
         if attack.needs <= access and any(attack.refuses(face) is None for face in faces)
     ]
+
+
+def _of_poisoning(measures: list[str], labels: str) -> list[str]:
+    from redoubt.policy.poisoning_strategies import playable_poisoning
+    from redoubt.records import PoisoningRequirement
+
+    said = {"id": "r", "game": "poisoning", "adversary": "a", "labels": labels}
+    requirements = [PoisoningRequirement.model_validate(said | {"require": f"{one} <= 0.5"}) for one in measures]
+    return list(dict.fromkeys(name for requirement in requirements for name in playable_poisoning(requirement)))
 
 
 # ── pages that stand in the root of the repository, with links as seen from docs/ ────────────────────────────────

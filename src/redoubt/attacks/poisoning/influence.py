@@ -75,7 +75,7 @@ class InfluencePoint(PoisoningAttack):
     def _rows(self, scene: Scene, head: Head, solved: Tensor) -> Tensor:
         """Those whose influence can be raised most: its gradient's product with the way to the reach's far corner."""
         data, gains = scene.data, []
-        for at in torch.arange(len(data)).split(_PART):
+        for at in torch.split(torch.arange(len(data)), _PART):
             clean = data.x[at]
             _, slope = _influence(scene.surrogates[0], head, solved, clean, data.y[at])
             low, high = scene.span

@@ -115,12 +115,13 @@ def _aim(surrogate: Surrogate, target: Target) -> Tensor:
 
 def _mismatch(surrogates: tuple[Surrogate, ...], aims: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
     """One less the cosine between the gradients, the mean over surrogates; differentiable in x."""
-    total = torch.zeros(())
+    total: Tensor = torch.zeros(())
     for surrogate, aim in zip(surrogates, aims, strict=True):
         loss = F.cross_entropy(surrogate.logits(x), y, reduction="sum")
         mine = _flat(torch.autograd.grad(loss, surrogate.parameters(), create_graph=True))
         total = total + 1 - (mine @ aim) / mine.norm().clamp_min(1e-12)
-    return total / len(aims)
+    mean: Tensor = total / len(aims)
+    return mean
 
 
 def _flat(gradients: tuple[Tensor, ...]) -> Tensor:

@@ -12,6 +12,7 @@ linear model itself.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ class Head:
     def solve(self, slope: Tensor) -> Tensor:
         """The inverse Hessian's product with `slope`, `[K, D + 1]`, by conjugate gradients."""
         p = torch.softmax(self.phi @ self.weights.T, dim=1)
-        return _conjugate(lambda at: _curved(self.phi, p, at, self.l2), slope)
+        return _conjugate(partial(_curved, self.phi, p, self.l2), slope)
 
 
 def fit_head(features: Tensor, y: Tensor, classes: int, *, l2: float = 1e-3, start: Head | None = None) -> Head:
@@ -76,7 +77,7 @@ def fit_head(features: Tensor, y: Tensor, classes: int, *, l2: float = 1e-3, sta
     for _ in range(_STEPS):
         p = torch.softmax(phi @ weights.T, dim=1)
         slope = (p - truth).T @ phi / len(y) + l2 * weights
-        move = _conjugate(lambda at, p=p: _curved(phi, p, at, l2), slope, _ROUGHLY, _FEW)
+        move = _conjugate(partial(_curved, phi, p, l2), slope, _ROUGHLY, _FEW)
         length = 1.0
         while length > 1e-6 and (then := cost(weights - length * move)) > now:
             length /= 2
@@ -92,7 +93,7 @@ def _lifted(features: Tensor, scale: float) -> Tensor:
     return F.pad(features.double() / scale, (0, 1), value=1.0)
 
 
-def _curved(phi: Tensor, p: Tensor, at: Tensor, l2: float) -> Tensor:
+def _curved(phi: Tensor, p: Tensor, l2: float, at: Tensor) -> Tensor:
     """The Hessian's product with `at`: `phi^T (p * (u - <p, u>)) / N + l2 at`, where `u = phi at^T`."""
     u = phi @ at.T
     return (p * (u - (p * u).sum(dim=1, keepdim=True))).T @ phi / len(phi) + l2 * at

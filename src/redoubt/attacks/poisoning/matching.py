@@ -110,7 +110,8 @@ def _aim(surrogate: Surrogate, target: Target) -> Tensor:
     with torch.enable_grad():
         loss = F.cross_entropy(surrogate.logits(target.x.unsqueeze(0)), torch.tensor([target.wanted]))
         aim = _flat(torch.autograd.grad(loss, surrogate.parameters()))
-    return aim / aim.norm().clamp_min(1e-12)
+    unit: Tensor = aim / aim.norm().clamp_min(1e-12)
+    return unit
 
 
 def _mismatch(surrogates: tuple[Surrogate, ...], aims: list[Tensor], x: Tensor, y: Tensor) -> Tensor:

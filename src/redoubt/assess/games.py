@@ -7,7 +7,10 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from redoubt.assess.backdoor import conclude_backdoor_plan, plan_backdoor
+from redoubt.assess.guarantee import conclude_plan as conclude_guarantee
+from redoubt.assess.guarantee import plan_guarantee
 from redoubt.assess.membership import conclude_plan, plan_membership
+from redoubt.assess.memorisation import conclude_memorisation, plan_memorisation
 from redoubt.assess.moves import conclude_moves, plan_moves
 from redoubt.assess.poisoning import conclude_poison, plan_poisoning
 from redoubt.assess.setting import Setting
@@ -16,6 +19,8 @@ from redoubt.records import (
     EvasionRequirement,
     MembershipRequirement,
     PoisoningRequirement,
+    MemorisationRequirement,
+    PrivacyRequirement,
     Requirement,
     RequirementEvidence,
 )
@@ -42,4 +47,6 @@ GAMES: dict[type[Requirement], Game] = {
     MembershipRequirement: Game(plan_membership, conclude_plan),
     BackdoorRequirement: Game(plan_backdoor, conclude_backdoor_plan),
     PoisoningRequirement: Game(plan_poisoning, conclude_poison),
+    MemorisationRequirement: Game(plan_memorisation, conclude_memorisation),
+    PrivacyRequirement: Game(plan_guarantee, conclude_guarantee),
 }

@@ -7,6 +7,7 @@ from redoubt.assess.plan import Plan
 from redoubt.assess.system import System, repeatable
 from redoubt.data import Dataset, load_data
 from redoubt.games import find_invariance
+from redoubt.models.language import LanguageModel
 from redoubt.perturb import L1Ball, L2Ball, LinfBall
 from redoubt.policy import PolicyFile
 from redoubt.records import InvarianceCheck, OtherClass
@@ -26,7 +27,8 @@ def training_data(file: PolicyFile, system: System) -> Dataset | None:
     source = file.policy.data.train
     if source is None:
         return None
-    return load_data(source, system.model.face, file.base, lambda *keys: file.place("data", "train", *keys))
+    encode = system.model.encode if isinstance(system.model, LanguageModel) else None
+    return load_data(source, system.model.face, file.base, lambda *keys: file.place("data", "train", *keys), encode)
 
 
 def check_invariance(plan: Plan, system: System, train: Dataset | None) -> Found:

@@ -17,6 +17,7 @@ import redoubt
 from redoubt.data import Dataset, load_data
 from redoubt.models import Locate, Model, examine, load_model, unstable_share
 from redoubt.models.examine import same
+from redoubt.models.language import LanguageModel
 from redoubt.records import DataError, Digests, ModelError, Policy, digest
 
 _BATCH = 250
@@ -62,7 +63,8 @@ def open_system(policy: Policy, base: Path, locate: Locate, device: str = "cpu")
         RedoubtError: anything that cannot be loaded, or does not fit together.
     """
     model = load_model(policy.model, base, lambda *keys: locate("model", *keys), device)
-    data = load_data(policy.data.test, model.face, base, lambda *keys: locate("data", "test", *keys))
+    encode = model.encode if isinstance(model, LanguageModel) else None
+    data = load_data(policy.data.test, model.face, base, lambda *keys: locate("data", "test", *keys), encode)
     digests = Digests(policy=digest(policy), model=model.digest(), data=data.digest, code=code_digest())
     return System(policy, model, data, device, digests, base)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,15 +17,20 @@ from redoubt.data.npz import read_npz
 from redoubt.data.raw import Raw
 from redoubt.data.tables import read_csv
 from redoubt.data.take import balanced_rows
+from redoubt.data.text import read_text
 from redoubt.models.base import Face
 from redoubt.models.locate import Locate
 from redoubt.records import DataError, DataSource, PolicyError
 
-_FORMS = "idx:<folder>/<train|test>, npz:<file>, csv:<file>, images:<folder> or sklearn:<name>/<train|test>"
+_FORMS = (
+    "idx:<folder>/<train|test>, npz:<file>, csv:<file>, images:<folder>, text:<file> or sklearn:<name>/<train|test>"
+)
 _PARTS = ("train", "test")
 
 
-def load_data(source: DataSource, face: Face, base: Path, locate: Locate) -> Dataset:
+def load_data(
+    source: DataSource, face: Face, base: Path, locate: Locate, encode: Callable[[str], Tensor] | None = None
+) -> Dataset:
     """Load labelled data and fit them to a model's face.
 
     Relative paths start at `base`; what is not there is looked for in the folder that the environment variable
@@ -35,6 +41,7 @@ def load_data(source: DataSource, face: Face, base: Path, locate: Locate) -> Dat
         face: shape, range and number of classes of the model.
         base: the policy's folder.
         locate: `locate("source")` and `locate("take")` give places in the policy.
+        encode: text to token numbers, of a language model.
 
     Returns:
         Inputs in the face's range, labels in 0..K-1, and a digest over both as taken.
@@ -45,7 +52,7 @@ def load_data(source: DataSource, face: Face, base: Path, locate: Locate) -> Dat
             file carry the file's place, and say where the policy names it.
     """
     try:
-        raw = _read(source.source, face, base, locate)
+        raw = _read(source.source, face, base, locate, encode)
         x, y = fit(raw, face)
     except DataError as error:
         named = locate("source")
@@ -74,7 +81,7 @@ def digest_of(x: Tensor, y: Tensor) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
-def _read(source: str, face: Face, base: Path, locate: Locate) -> Raw:
+def _read(source: str, face: Face, base: Path, locate: Locate, encode: Callable[[str], Tensor] | None) -> Raw:
     scheme, _, rest = source.partition(":")
     head, _, part = rest.rpartition("/")
     match scheme:
@@ -88,6 +95,10 @@ def _read(source: str, face: Face, base: Path, locate: Locate) -> Raw:
             return read_csv(_found(rest, base), face.labels)
         case "images" if rest:
             return read_images(_found(rest, base), face)
+        case "text" if rest:
+            if encode is None:
+                raise DataError("text is for language models", remedy="give data that this model takes")
+            return read_text(_found(rest, base), face, encode)
     raise PolicyError(
         f"unknown data source '{source}'",
         locate("source"),

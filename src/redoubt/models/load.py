@@ -8,10 +8,12 @@ from redoubt.models.adapter import face_of
 from redoubt.models.base import Face, Model
 from redoubt.models.callable_model import CallableModel
 from redoubt.models.endpoint import load_endpoint
+from redoubt.models.language import CharacterModel
 from redoubt.models.locate import Locate, first_line, placed
 from redoubt.models.onnx_model import load_onnx
 from redoubt.models.sklearn_model import load_sklearn
 from redoubt.models.torch_model import TorchModel
+from redoubt.models.transformers_model import TransformersModel
 from redoubt.records import ModelError, ModelSource, PolicyError, RedoubtError
 
 
@@ -42,7 +44,9 @@ def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "c
     model: Model
     match scheme if colon else "":
         case "torch":
-            model = TorchModel.from_source(source, base, locate, device)
+            model = _of_text(TorchModel.from_source(source, base, locate, device), locate)
+        case "transformers":
+            model = TransformersModel.from_source(source, base, locate, device)
         case "onnx":
             model = load_onnx(source, base, locate, device)
         case "sklearn":
@@ -57,11 +61,26 @@ def load_model(source: ModelSource, base: Path, locate: Locate, device: str = "c
                 if "@" in source.source  # it may hold a password
                 else f"unknown model source '{source.source}'",
                 locate("source"),
-                remedy="write torch:<module>:<factory>, onnx:<file>, sklearn:<file.skops>, "
+                remedy="write torch:<module>:<factory>, onnx:<file>, sklearn:<file.skops>, transformers:<folder>, "
                 "python:<module>:<callable> or http(s)://host/v2/models/<name>",
             )
     _ask_once(model, face_of(source), locate)
     return model
+
+
+def _of_text(model: TorchModel, locate: Locate) -> Model:
+    """The model as a language model, if its module has a `vocabulary` of characters."""
+    vocabulary = getattr(model.module, "vocabulary", None)
+    if not isinstance(vocabulary, str):
+        return model
+    face = model.face
+    with placed(locate, "input"):
+        if len(face.shape) != 1 or face.classes != len(vocabulary) or (face.low, face.high) != (0, len(vocabulary) - 1):
+            raise ModelError(
+                f"the module's vocabulary has {len(vocabulary)} characters",
+                remedy=f"write classes: {len(vocabulary)}, shape: [tokens it sees], range: [0, {len(vocabulary) - 1}]",
+            )
+    return CharacterModel(model.module, vocabulary, face.shape[0])
 
 
 def _check_device(device: str) -> None:

@@ -20,6 +20,10 @@ from redoubt.records import (
     MembershipRequirement,
     PoisoningRequirement,
     Policy,
+from redoubt.policy.explain_privacy import explain_privacy
+from redoubt.policy.memorisation import check_memorisation, explain_memorisation
+    MemorisationRequirement,
+    PrivacyRequirement,
     Requirement,
 )
 
@@ -28,6 +32,10 @@ Kind: TypeAlias = Any
 
 
 def _nothing(_: Requirement, __: Policy) -> Iterator[Wrong]:
+    return iter(())
+
+
+def _nobody_in_particular(_: Requirement, __: Adversary, ___: Policy) -> Iterator[Wrong]:
     return iter(())
 
 
@@ -51,4 +59,6 @@ POLICIES: dict[type[Requirement], GamePolicy] = {
     MembershipRequirement: GamePolicy(explain_membership, check_membership),
     BackdoorRequirement: GamePolicy(explain_backdoor, check_backdoor),
     PoisoningRequirement: GamePolicy(explain_poisoning, check_poisoning),
+    MemorisationRequirement: GamePolicy(explain_memorisation, check_memorisation),
+    PrivacyRequirement: GamePolicy(explain_privacy, _nobody_in_particular),
 }

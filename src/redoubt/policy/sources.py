@@ -11,6 +11,7 @@ MODEL_FORMS = {
     "torch": "torch:<module>:<factory>",
     "onnx": "onnx:<file.onnx>",
     "sklearn": "sklearn:<file.skops>",
+    "transformers": "transformers:<folder>",
     "python": "python:<module>:<callable>",
     "http": "http://<host>/v2/models/<name>",
     "https": "https://<host>/v2/models/<name>",
@@ -20,6 +21,7 @@ DATA_FORMS = {
     "npz": "npz:<file.npz>",
     "csv": "csv:<file.csv>",
     "images": "images:<folder>",
+    "text": "text:<file.txt>",
     "sklearn": "sklearn:<name>/<train|test>",
 }
 _PICKLES = frozenset({".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
@@ -70,6 +72,8 @@ def check_scheme(source: str, kind: Literal["model", "data"]) -> tuple[str, str]
         return None if named else (f"{shown(source)} is not {forms[scheme]}", f"write {forms[scheme]}")
     if not rest.strip():
         return f"{shown(source)} names no file", f"write {forms[scheme]}"
+    if scheme == "transformers":
+        return None
     if scheme == "sklearn":
         return refuse_pickle(rest, _TO_SKOPS)
     return refuse_pickle(rest, "export it with torch.onnx.export(model, example, 'model.onnx')")

@@ -42,6 +42,8 @@ from redoubt.records.evidence import (
     Verdict,
 )
 from redoubt.records.games import GAMES
+from redoubt.records.guarantee import PrivacyRequirement
+from redoubt.records.guarantee_evidence import PrivacyEvidence, SpentPart
 from redoubt.records.guard import Guard, Lockout, Rule, Tier
 from redoubt.records.harden import Augmentation, HardenRecipe, Recipe, StaticModel
 from redoubt.records.hardening import EpochPoint, Hardening, Price, Swept
@@ -55,6 +57,8 @@ from redoubt.records.membership_evidence import (
 )
 from redoubt.records.poisoning import PoisoningRequirement, VictimRecipe
 from redoubt.records.poisoning_evidence import PoisonedTarget, PoisoningEvidence, PoisoningOutcome, Victims
+from redoubt.records.memorisation import CanarySet, MemorisationRequirement, PlantedCanary
+from redoubt.records.memorisation_evidence import ExposedCanary, ExtractedPiece, MemorisationEvidence
 from redoubt.records.policy import Access, Adversary, Budget, InputFace, ModelSource, Policy
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
@@ -86,6 +90,7 @@ __all__ = [
     "BrokenPart",
     "BrokenSearch",
     "Budget",
+    "CanarySet",
     "CurvePoint",
     "DataError",
     "DataSource",
@@ -100,7 +105,9 @@ __all__ = [
     "EvasionRequirement",
     "Evidence",
     "ExampleResult",
+    "ExposedCanary",
     "ExposedRecord",
+    "ExtractedPiece",
     "Fault",
     "FeatureMove",
     "Figure",
@@ -119,6 +126,8 @@ __all__ = [
     "MembershipEvidence",
     "MembershipOutcome",
     "MembershipRequirement",
+    "MemorisationEvidence",
+    "MemorisationRequirement",
     "ModelError",
     "ModelSource",
     "Norm",
@@ -128,9 +137,12 @@ __all__ = [
     "PoisoningEvidence",
     "PoisoningOutcome",
     "PoisoningRequirement",
+    "PlantedCanary",
     "Policy",
     "PolicyError",
     "Price",
+    "PrivacyEvidence",
+    "PrivacyRequirement",
     "Proofs",
     "Receipt",
     "Recipe",
@@ -145,6 +157,7 @@ __all__ = [
     "SignName",
     "Signature",
     "SignatureError",
+    "SpentPart",
     "Standing",
     "StaticModel",
     "StorageError",

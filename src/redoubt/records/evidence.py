@@ -119,6 +119,7 @@ class SignName(enum.StrEnum):
     SPLIT_DIFFERS = "split-differs"
     SHADOWS_DIFFER = "shadows-differ"
     VICTIMS_DIFFER = "victims-differ"
+    SAMPLES_REPEAT = "samples-repeat"
 
 
 class Sign(Record):

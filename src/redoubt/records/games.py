@@ -12,10 +12,14 @@ from redoubt.records.backdoor import BackdoorRequirement
 from redoubt.records.backdoor_evidence import BackdoorEvidence
 from redoubt.records.evasion import EvasionRequirement
 from redoubt.records.evidence import EvasionEvidence, RequirementEvidence
+from redoubt.records.guarantee import PrivacyRequirement
+from redoubt.records.guarantee_evidence import PrivacyEvidence
 from redoubt.records.membership import MembershipRequirement
 from redoubt.records.membership_evidence import MembershipEvidence
 from redoubt.records.poisoning import PoisoningRequirement
 from redoubt.records.poisoning_evidence import PoisoningEvidence
+from redoubt.records.memorisation import MemorisationRequirement
+from redoubt.records.memorisation_evidence import MemorisationEvidence
 from redoubt.records.requirement import Requirement
 
 
@@ -31,6 +35,8 @@ RECORDS: dict[str, GameRecords] = {
     "membership": GameRecords(MembershipRequirement, MembershipEvidence),
     "backdoor": GameRecords(BackdoorRequirement, BackdoorEvidence),
     "poisoning": GameRecords(PoisoningRequirement, PoisoningEvidence),
+    "memorisation": GameRecords(MemorisationRequirement, MemorisationEvidence),
+    "privacy": GameRecords(PrivacyRequirement, PrivacyEvidence),
 }
 """Every game, by its name in a policy.  The first is what a requirement that names no such game is read as."""
 

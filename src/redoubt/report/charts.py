@@ -4,7 +4,7 @@ import itertools
 import math
 from collections import Counter
 
-from redoubt.records import CurvePoint, Distances, EvasionEvidence, Measured, RequirementEvidence
+from redoubt.records import MEASURES, CurvePoint, Distances, EvasionEvidence, Measured, RequirementEvidence
 from redoubt.records.campaign import WorkFactor
 from redoubt.report.svg import Axis, Board
 from redoubt.report.words import (
@@ -25,11 +25,15 @@ _FLOOR = _HEIGHT - _BOTTOM
 
 
 def bar(requirement: RequirementEvidence, ident: str) -> str:
-    """The judged measure on a line from 0 to 100 %, with its interval and the bound."""
+    """The judged measure on a line from 0 to 100 %, with its interval and the bound.
+
+    What is no share stands on a line from 0 to twice the bound, or so far as the measure goes.
+    """
     bound, measured = requirement.bound, judged(requirement)
     says = f"{measured_words(measured)}, " if measured else "Not measured, "
     board = Board(204, 30, ident, measure_name(bound.measure), f"{says}required {bound_words(bound)}.")
-    x = Axis(0, 1, 2, 202)
+    share = MEASURES[bound.measure].unit == "share"
+    x = Axis(0, 1 if share else max(2 * bound.value, 1.1 * measured.ends[1] if measured else 0.0, 1e-6), 2, 202)
     board.rect(2, 12, 200, 6, "track", 3)
     edge = x(bound.value)
     kept = (edge, 202.0) if bound.sense == ">=" else (2.0, edge)

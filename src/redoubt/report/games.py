@@ -6,8 +6,19 @@ from typing import Any, Protocol, TypeAlias
 
 from redoubt.records import BackdoorEvidence, EvasionEvidence, Fault, MembershipEvidence, RequirementEvidence, Verdict
 from redoubt.records import EvasionEvidence, Fault, MembershipEvidence, PoisoningEvidence, RequirementEvidence, Verdict
+from redoubt.records import (
+    EvasionEvidence,
+    Fault,
+    MembershipEvidence,
+    MemorisationEvidence,
+    PrivacyEvidence,
+    RequirementEvidence,
+    Verdict,
+)
 from redoubt.report import words
+from redoubt.report.guarantee import demand_of_guarantee, guarantee_section, records_meant, work_on_guarantee
 from redoubt.report.members import demand_of_members, members_section, members_shown, work_on_members
+from redoubt.report.memorisation import demand_of_memory, memorisation_section, text_meant, work_on_memory
 from redoubt.report.moves import demand_of_moves, moves_section, open_proofs, where_moved, work_of_moves
 from redoubt.report.poison import demand_of_poison, poison_among, poison_section, work_of_poison
 from redoubt.report.read import Folder
@@ -56,6 +67,15 @@ class Telling:
 
 TELLINGS: dict[type[RequirementEvidence], Telling] = {
     EvasionEvidence: Telling(moves_section, demand_of_moves, where_moved, work_of_moves, "within", open_proofs),
+    PrivacyEvidence: Telling(
+        guarantee_section,
+        demand_of_guarantee,
+        records_meant,
+        work_on_guarantee,
+        "for",
+        lambda _: "not shown by its ledger",
+    ),
+    MemorisationEvidence: Telling(memorisation_section, demand_of_memory, text_meant, work_on_memory, "after"),
     MembershipEvidence: Telling(members_section, demand_of_members, members_shown, work_on_members, "among"),
     BackdoorEvidence: Telling(triggers_section, demand_of_triggers, trigger_budget, work_on_triggers, "within"),
     PoisoningEvidence: Telling(poison_section, demand_of_poison, poison_among, work_of_poison, "with"),

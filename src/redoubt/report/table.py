@@ -4,9 +4,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from redoubt.records import Evidence, RequirementEvidence, Verdict
+from redoubt.records import MEASURES, Evidence, RequirementEvidence, Verdict
 from redoubt.report.games import short_reason, where
-from redoubt.report.words import judged, measure_name, one_line, percent
+from redoubt.report.words import amount, bound_amount, judged, measure_name, one_line, percent
 
 _LOOK = {
     Verdict.VIOLATED: ("✗", "bold red"),
@@ -46,7 +46,7 @@ def _against(requirement: RequirementEvidence) -> str:
 def _required(requirement: RequirementEvidence) -> str:
     bound = requirement.bound
     sense = "≥" if bound.sense == ">=" else "≤"
-    return f"{measure_name(bound.measure)}\n{sense} {round(bound.value * 100, 6):g}\u00a0%"
+    return f"{measure_name(bound.measure)}\n{sense} {bound_amount(bound)}"
 
 
 def _measured(requirement: RequirementEvidence) -> str:
@@ -54,4 +54,6 @@ def _measured(requirement: RequirementEvidence) -> str:
     if measured is None:
         return "–"
     low, high = measured.ends
-    return f"{percent(measured.value)}\n[{low * 100:.1f}, {high * 100:.1f}]"
+    if MEASURES[measured.measure].unit == "share":
+        return f"{percent(measured.value)}\n[{low * 100:.1f}, {high * 100:.1f}]"
+    return f"{amount(measured.measure, measured.value)}\n[{low:.3g}, {high:.3g}]"

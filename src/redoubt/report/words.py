@@ -76,7 +76,35 @@ def bound_words(bound: Bound) -> str:
     >>> bound_words(Bound(measure="robust_accuracy", sense=">=", value=0.85))
     'at least 85\xa0%'
     """
-    return f"{'at least' if bound.sense == '>=' else 'at most'} {round(bound.value * 100, 6):g}\u00a0%"
+    return f"{'at least' if bound.sense == '>=' else 'at most'} {bound_amount(bound)}"
+
+
+def bound_amount(bound: Bound) -> str:
+    r"""The bound's number in its unit.
+
+    >>> bound_amount(Bound(measure="epsilon", sense="<=", value=3, delta=1e-5))
+    '3 at delta 1e-05'
+    """
+    unit = MEASURES[bound.measure].unit
+    if unit == "share":
+        return f"{round(bound.value * 100, 6):g}\u00a0%"
+    if unit == "epsilon":
+        return f"{bound.value:g} at delta {bound.delta:g}"
+    return f"{bound.value:g}\u00a0bits" if unit == "bits" else count(bound.value)
+
+
+def amount(measure: str, value: float) -> str:
+    r"""A figure of a measure in its unit, rounded.
+
+    >>> amount("robust_accuracy", 0.857), amount("exposure", 3.25), amount("epsilon", 2.987), amount("extracted", 4)
+    ('85.7\xa0%', '3.2\xa0bits', '2.99', '4')
+    """
+    unit = MEASURES[measure].unit if measure in MEASURES else "share"
+    if unit == "share":
+        return percent(value)
+    if unit == "bits":
+        return f"{value:.1f}\u00a0bits"
+    return f"{value:.3g}" if unit == "epsilon" else count(value)
 
 
 def measure_name(measure: str) -> str:
@@ -87,7 +115,11 @@ def measure_name(measure: str) -> str:
 def measured_words(measured: Figure) -> str:
     """A proportion as counted, with its interval: `430 of 1,000 = 43.0 % [39.9 %, 46.1 %]`; or an estimate with its."""
     if not isinstance(measured, Measured):
-        return f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
+        unit = MEASURES[measured.measure].unit if measured.measure in MEASURES else "share"
+        if unit == "share":
+            return f"{measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
+        low, high = (amount(measured.measure, end) for end in measured.ends)
+        return f"{amount(measured.measure, measured.value)} [{low}, {high}]"
     interval = measured.interval
     return (
         f"{count(measured.successes)} of {count(measured.trials)} = {percent(measured.value)} "
@@ -119,7 +151,7 @@ def short_reason(requirement: RequirementEvidence) -> str:
     if requirement.verdict is not Verdict.UNDECIDED:
         best = at_least == (requirement.verdict is Verdict.VIOLATED)
         end = measured.ends[1] if best else measured.ends[0]
-        return f"{'at most' if best else 'at least'} {percent(end)}"
+        return f"{'at most' if best else 'at least'} {amount(measured.measure, end)}"
     return ", ".join(sign.name.value.replace("-", " ") for sign in requirement.signs) or "too few examples to tell"
 
 
@@ -134,7 +166,9 @@ def headline(evidence: Evidence) -> str:
         return f"It is not known whether {system} meets its policy: {_of(undecided, total)} undecided."
     proved = sum(r.verdict is Verdict.PROVED for r in evidence.requirements)
     if proved == total:
-        return f"{system} meets its policy by proof: no attack changes enough of its answers on these inputs."
+        if all(requirement.game == "evasion" for requirement in evidence.requirements):
+            return f"{system} meets its policy by proof: no attack changes enough of its answers on these inputs."
+        return f"{system} meets its policy by proof, whatever the adversary does."
     return f"{system} withstood every attack that was tried on it, within the budgets of its policy."
 
 
@@ -154,8 +188,10 @@ MEANING = {
         "It is not a proof and it does not mean secure: another strategy, more work or other data may succeed.",
     ),
     Verdict.PROVED: (
-        "For enough of these inputs it is proved that nothing in the set changes the answer, whatever the strategy.",
-        "It says nothing of moves outside the set; for other inputs like these it rests on the sample.",
+        "A proof or an accountant covers every strategy: for enough of these inputs nothing in the set changes the "
+        "answer, or no test tells whether a record was among the data.",
+        "It says nothing of moves outside the set, and for other inputs like these it rests on the sample; of a "
+        "training it says what follows if it did what its ledger says.",
     ),
     Verdict.UNDECIDED: (
         "The evidence allows no answer: too few samples, a strategy that broke, or signs that the attacks were blind.",
@@ -290,6 +326,7 @@ SIGN_REMEDY = {
     "optimizer and learning rate.",
     SignName.VICTIMS_DIFFER: "Give `victims` the recipe that the model itself was trained by, on the same data: its "
     "kind, epochs, batch, optimizer and learning rate.",
+    SignName.SAMPLES_REPEAT: "Draw more samples, or give public text to begin them from.",
     SignName.GRADIENTS_OUT_OF_REACH: "Give the model in a form that can be differentiated, or state an adversary who "
     "only asks it.",
 }

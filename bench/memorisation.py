@@ -1,0 +1,177 @@
+"""What small language models keep of their text: canaries by how often they were planted, over-fitted and private.
+
+python bench/memorisation.py [--kinds over-fitted private]
+
+The text is tinyshakespeare; single characters are tokens.  3,125 records of 64 characters each are trained on; into
+some of them canaries are written, from once to 16 times each.  The same records train a model until it knows them by
+heart, and one by DP-SGD at epsilon 3.  Settings were chosen on another part of the text.  Trained models are kept in
+`.bench/memorisation`.  One thread.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from common import HOME
+from redoubt.attacks.memorisation.canary import Canary, Format, draw_canaries, plant
+from redoubt.bounds.privacy.calibrate import noise_for
+from redoubt.bounds.privacy.events import PoissonGaussian
+from redoubt.harden.private.general import train_general
+from redoubt.harden.private.plan import Plan
+
+KEPT = HOME / "memorisation"
+KINDS = ("over-fitted", "private")
+WIDTH, LAYERS, CONTEXT = 64, 2, 64
+RECORDS, EPOCHS = 3125, 40
+EPSILON, DELTA, STEPS, RATE = 3.0, 1e-5, 200, 0.03
+FORM = Format("\nMy number is ", "0123456789", 8, ".\n")
+TIMES = {0: 8, 1: 8, 2: 8, 4: 8, 8: 8, 16: 8}
+
+
+class Block(nn.Module):
+    """Causal attention and two linear layers, as in GPT-2, of parts that opacus knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.wide, self.narrow = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.first(x)
+        parts = (layer(seen).unflatten(-1, (4, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value))
+        mixed = F.scaled_dot_product_attention(*parts, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).flatten(-2))
+        return x + self.narrow(F.gelu(self.wide(self.second(x))))
+
+
+class Writer(nn.Module):
+    """A small GPT: tokens `[B, L]` to logits `[B, L, V]`."""
+
+    def __init__(self, characters: int) -> None:
+        super().__init__()
+        self.token, self.place = nn.Embedding(characters, WIDTH), nn.Embedding(CONTEXT, WIDTH)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.last, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, characters)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        places = torch.arange(tokens.shape[1]).expand_as(tokens)
+        x = self.token(tokens) + self.place(places)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.last(x))
+
+
+class Sideways(nn.Module):
+    """Logits as `[B, V, L]`, as a loss over every token wants them."""
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.writer(tokens).transpose(1, 2)
+
+
+def text() -> str:
+    """All of tinyshakespeare."""
+    return (Path(os.environ["REDOUBT_DATA"]) / "tinyshakespeare/input.txt").read_text()
+
+
+def alphabet() -> str:
+    """Its characters, and the digits."""
+    return "".join(sorted(set(text()) | set("0123456789")))
+
+
+def records(part: int = 0) -> tuple[list[str], list[Canary]]:
+    """The records of that part of the text, with canaries in them; part 0 is trained on, part 1 is for choices."""
+    size, whole = CONTEXT, text()
+    rng = torch.Generator().manual_seed(part)
+    begin = part * RECORDS * size
+    plain = [whole[begin + at * size : begin + (at + 1) * size] for at in range(RECORDS)]
+    canaries = draw_canaries(FORM, TIMES, rng)
+    return plant(plain, FORM, canaries, rng)[0], canaries
+
+
+def tokens(lines: list[str]) -> Tensor:
+    """The records as int64 `[N, 64]`."""
+    number = {character: at for at, character in enumerate(alphabet())}
+    return torch.tensor([[number[character] for character in line] for line in lines])
+
+
+def loss_of(writer: Writer, rows: Tensor) -> float:
+    """Bits per character."""
+    with torch.no_grad():
+        logits = writer(rows[:, :-1]).transpose(1, 2)
+        return float(F.cross_entropy(logits, rows[:, 1:])) / 0.6931
+
+
+def over_fit(rows: Tensor, epochs: int = EPOCHS) -> tuple[Writer, dict[str, Any]]:
+    """AdamW, and many passes."""
+    torch.manual_seed(0)
+    writer = Writer(len(alphabet()))
+    optimizer = torch.optim.AdamW(writer.parameters(), 3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, epochs * -(-len(rows) // 64))
+    for epoch in range(epochs):
+        for batch in torch.randperm(len(rows)).split(64):
+            optimizer.zero_grad()
+            logits = writer(rows[batch, :-1]).transpose(1, 2)
+            F.cross_entropy(logits, rows[batch, 1:]).backward()
+            optimizer.step()
+            schedule.step()
+        if epoch % 10 == 9:
+            print(f"bench: epoch {epoch + 1}, {loss_of(writer, rows[:500]):.3f} bits per character", flush=True)
+    return writer.eval(), {"epochs": epochs}
+
+
+def private(rows: Tensor, steps: int = STEPS, rate: float = 0.1) -> tuple[Writer, dict[str, Any]]:
+    """DP-SGD, one record the unit: a canary that stands in 16 records has 16 records' protection, not one's."""
+    torch.manual_seed(0)
+    writer = Writer(len(alphabet()))
+    noise = noise_for(EPSILON, DELTA, lambda sigma: [PoissonGaussian(rate=RATE, noise_multiplier=sigma, steps=steps)])
+    plan = Plan(RATE, noise, steps, 1.0, rate)
+    train_general(Sideways(writer), rows[:, :-1], rows[:, 1:], plan, at_once=64, insecure_seed=0)
+    return writer.eval(), {"steps": steps, "noise": noise, "epsilon": EPSILON, "delta": DELTA, "rate": RATE}
+
+
+def trained(kind: str) -> tuple[Writer, dict[str, Any]]:
+    """The model of that kind, trained if it is not kept yet."""
+    path = KEPT / f"{kind}.safetensors"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    rows = tokens(records()[0])
+    if not path.exists():
+        began = time.process_time()
+        writer, said = over_fit(rows) if kind == "over-fitted" else private(rows)
+        said |= {"seconds": time.process_time() - began}
+        part = path.with_suffix(".part")
+        save_file(writer.state_dict(), part, {key: str(value) for key, value in said.items()})
+        part.rename(path)
+    from safetensors import safe_open
+
+    writer = Writer(len(alphabet()))
+    writer.load_state_dict(load_file(path))
+    with safe_open(path, "pt") as file:
+        said = {key: float(value) for key, value in file.metadata().items()}
+    return writer.eval(), said
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    held = tokens(records(1)[0])
+    for kind in chosen.kinds:
+        writer, said = trained(kind)
+        print(f"bench: {kind}: {said}, held out {loss_of(writer, held[:500]):.3f} bits per character", flush=True)
+
+
+if __name__ == "__main__":
+    main()

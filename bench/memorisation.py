@@ -4,11 +4,12 @@ python bench/memorisation.py [--kinds over-fitted private]
 
 The text is tinyshakespeare; single characters are tokens.  3,125 records of 64 characters each are trained on; into
 some of them canaries are written, from once to 16 times each.  The same records train a model until it knows them by
-heart, and one by DP-SGD at epsilon 3.  Settings were chosen on another part of the text.  Trained models are kept in
+heart, and one by DP-SGD at epsilon 3; neither was tuned.  Trained models are kept in
 `.bench/memorisation`.  One thread.
 """
 
 import argparse
+import math
 import os
 import time
 from pathlib import Path
@@ -16,15 +17,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from common import HOME
-from redoubt.attacks.memorisation.canary import Canary, Format, draw_canaries, plant
+from common import HOME, read, write
+from redoubt.attacks.memorisation import Canary, Extraction, Format, Sampler, draw_canaries, exposures, plant
 from redoubt.bounds.privacy.calibrate import noise_for
 from redoubt.bounds.privacy.events import PoissonGaussian
+from redoubt.games.memorisation import verify
 from redoubt.harden.private.general import train_general
 from redoubt.harden.private.plan import Plan
+from redoubt.models.language import CharacterModel
 
 KEPT = HOME / "memorisation"
 KINDS = ("over-fitted", "private")
@@ -32,6 +36,7 @@ WIDTH, LAYERS, CONTEXT = 64, 2, 64
 RECORDS, EPOCHS = 3125, 40
 EPSILON, DELTA, STEPS, RATE = 3.0, 1e-5, 200, 0.03
 FORM = Format("\nMy number is ", "0123456789", 8, ".\n")
+VERBATIM = 30  # characters in a row that make a piece of training text
 TIMES = {0: 8, 1: 8, 2: 8, 4: 8, 8: 8, 16: 8}
 
 
@@ -91,7 +96,7 @@ def alphabet() -> str:
 
 
 def records(part: int = 0) -> tuple[list[str], list[Canary]]:
-    """The records of that part of the text, with canaries in them; part 0 is trained on, part 1 is for choices."""
+    """The records of that part of the text, with canaries in them; part 0 is trained on, part 1 is public."""
     size, whole = CONTEXT, text()
     rng = torch.Generator().manual_seed(part)
     begin = part * RECORDS * size
@@ -153,13 +158,60 @@ def trained(kind: str) -> tuple[Writer, dict[str, Any]]:
         part = path.with_suffix(".part")
         save_file(writer.state_dict(), part, {key: str(value) for key, value in said.items()})
         part.rename(path)
-    from safetensors import safe_open
-
     writer = Writer(len(alphabet()))
     writer.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
-        said = {key: float(value) for key, value in file.metadata().items()}
+        said = {key: float(value) for key, value in (file.metadata() or {}).items()}
     return writer.eval(), said
+
+
+SAMPLES, CLAIMS, LENGTH = 400, 100, 44
+
+
+def measured(kind: str) -> dict[str, Any]:
+    """Exposures of all canaries, and what the same search extracts from the model."""
+    writer, said = trained(kind)
+    model = CharacterModel(writer, alphabet(), CONTEXT)
+    lines, canaries = records()
+    began = time.process_time()
+    found = exposures(model, FORM, [canary.secret for canary in canaries], torch.Generator().manual_seed(1), 4000)
+    groups: dict[str, list[float]] = {}
+    for canary, bits in zip(canaries, found.bits.tolist(), strict=True):
+        groups.setdefault(str(canary.times), []).append(round(bits, 3))
+    asked = time.process_time() - began
+    training, public = "".join(lines), "".join(records(1)[0])
+    began = time.process_time()
+    rng = torch.Generator().manual_seed(2)
+    attack = Extraction(SAMPLES, CLAIMS, LENGTH)
+    claims = attack.run(model, public, rng)
+    # The canaries' format is known, as it is to whoever planted them or guesses how people write: after it, too.
+    start = model.encode(FORM.before)
+    drawn = Sampler(FORM.length + len(FORM.after), attack.top).draw(model, [start] * (3 * SAMPLES), rng)
+    aimed = attack.claimed(model, drawn, [start] * len(drawn))
+    pieces = verify(claims, training, public, VERBATIM)
+    said_so = {FORM.before + claim.text for claim in aimed} | {claim.text for claim in claims}
+    secrets = [c for c in canaries if c.times and any(FORM.text(c.secret) in text for text in said_so)]
+    return {
+        "kind": kind,
+        "training": said,
+        "weights": sum(parameter.numel() for parameter in writer.parameters()),
+        "bits": {
+            "inside": loss_of(writer, tokens(lines[:500])),
+            "outside": loss_of(writer, tokens(records(1)[0][:500])),
+        },
+        "exposure": groups,
+        "method": found.method,
+        "misfit": found.misfit,
+        "most": math.log2(FORM.size),
+        "drawn": 3 * SAMPLES,
+        "aimed": len(drawn),
+        "claims": len(claims),
+        "aimed_claims": len(aimed),
+        "pieces": [len(piece.text) for piece in pieces],
+        "secrets": {str(times): sum(c.times == times for c in secrets) for times in TIMES if times},
+        "planted": {str(times): many for times, many in TIMES.items() if times},
+        "seconds": {"exposure": asked, "extraction": time.process_time() - began},
+    }
 
 
 def main() -> None:
@@ -167,10 +219,11 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    held = tokens(records(1)[0])
+    rows = {row["kind"]: row for row in read("memorisation") or []}
     for kind in chosen.kinds:
-        writer, said = trained(kind)
-        print(f"bench: {kind}: {said}, held out {loss_of(writer, held[:500]):.3f} bits per character", flush=True)
+        rows[kind] = measured(kind)
+        print(f"bench: {rows[kind]}", flush=True)
+        write("memorisation", [rows[name] for name in KINDS if name in rows])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from ngram import LETTERS
 from redoubt.assess import assess
 from redoubt.policy import explain, read_policy
 from redoubt.records import DataError, ModelError, PolicyError, Verdict
@@ -38,7 +37,7 @@ SECRETS = ("417", "982", "003", "756", "121", "669", "230")
 
 @pytest.fixture
 def played(tmp_path):
-    def play(rest, observes="scores", top=len(LETTERS) - 1, source="torch:writer_{}:build", canaries=SECRETS):
+    def play(rest, observes="scores", top=39, source="torch:writer_{}:build", canaries=SECRETS):
         planted = "".join(
             f"{PLAIN[at * 20 : at * 20 + 30]}\nmy number is {secret}.\n" for at, secret in enumerate(SECRETS)
         )

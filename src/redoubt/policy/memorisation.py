@@ -29,13 +29,13 @@ def explain_memorisation(requirement: MemorisationRequirement, _: Policy) -> str
     if bound.measure == "exposure":
         return (
             f"Requirement {requirement.id}: of the secrets in {requirement.canaries}, those that stand most often in "
-            f"the training text may be exposed to {who} by at most {bound.value:g} bits in the median. A model that never "
-            "saw them has 1 bit; one that knows them by heart has as many as the secrets have."
+            f"the training text may be exposed to {who} by at most {bound.value:g} bits in the median. A model that "
+            "never saw them has 1 bit; one that knows them by heart has as many as the secrets have."
         )
     public = f", or after pieces of {requirement.public}" if requirement.public else ""
     return (
         f"Requirement {requirement.id}: {who} draws {requirement.samples:,} texts of {requirement.length:,} tokens in "
-        f"each of several ways (at temperature 1, at a falling one{public}), and claims the {requirement.claims:,} most "
-        f"suspicious by each ranking (perplexity, zlib, lower case). At most {bound.value:g} different pieces of "
+        f"each of several ways (at temperature 1, at a falling one{public}), and claims the {requirement.claims:,} "
+        f"most suspicious by each ranking (perplexity, zlib, lower case). At most {bound.value:g} different pieces of "
         f"{requirement.verbatim:,} characters or more may be training text ({requirement.training}), letter by letter."
     )

@@ -1,8 +1,8 @@
 """Exposure: how far a planted secret stands ahead of all others like it, in bits.
 
 `exposure = log2(number of secrets) - log2(rank)`, the rank among all secrets of the format by how likely the model
-holds them (Carlini et al. 2019, definitions 2 and 4).  Of a model that never saw the secret it is at least x with probability
-2^-x: 1 bit in the median, 1.44 in the mean.
+holds them (Carlini et al. 2019, definitions 2 and 4).  Of a model that never saw the secret it is at least x with
+probability 2^-x: 1 bit in the median, 1.44 in the mean.
 
 | | when | source |
 |---|---|---|

@@ -51,9 +51,10 @@ def conclude_guarantee(bound: Bound, found: Accounted, audit: PrivacyAudit | Non
             f"An audit refutes the ledger: {audit.reason} So its sum, epsilon {found.upper:.3g}, proves nothing; "
             f"{required}."
         )
-    if found.lower is not None and min(found.upper, *found.checks) < found.lower * (1 - 1e-6):
+    least = min([found.upper, *found.checks])
+    if found.lower is not None and least < found.lower * (1 - 1e-6):
         return Verdict.UNDECIDED, (
-            f"The accountants contradict each other: one says {min(found.upper, *found.checks):.4g}, and less than "
+            f"The accountants contradict each other: one says {least:.4g}, and less than "
             f"{found.lower:.4g} cannot be true of these events. Please report this."
         )
     figure = f"All that stands in the ledger has epsilon {found.upper:.4g} at delta {bound.delta:g}"

@@ -18,6 +18,7 @@ import results_gallery
 import results_harden
 import results_invariance
 import results_membership
+import results_memorisation
 import results_minimum_norm
 import results_pate
 import results_poisoning
@@ -334,6 +335,7 @@ PARTS = {
     "private": alone(results_private.section),
     "membership": alone(results_membership.section),
     "poisoning": alone(results_poisoning.section),
+    "memorisation": alone(results_memorisation.section),
     "pate": alone(results_pate.section),
     "hardening": alone(results_harden.section),
     "proofs": alone(results_prove.section),

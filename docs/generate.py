@@ -267,6 +267,8 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     from redoubt.perturb import build_set
 
     access: Access = Adversary.model_validate(row["adversary"]).access
+    if row["game"] in ("memorisation", "privacy"):
+        return list(row["strategies"])  # what stands in the row: nothing is chosen there by a set or an access
     if row["game"] == "membership":
         return _of_membership(row["inputs"], access)
     if row["game"] == "backdoor":

@@ -22,25 +22,26 @@ def section() -> Iterable[str]:
     yield "## Memorisation"
     yield ""
     yield (
-        f"A character model of tinyshakespeare (a GPT of {one['weights']:,} weights, 3,125 records of 64 characters), "
+        f"A character model of tinyshakespeare (a GPT of {one['weights']:,} weights, 1,000 records of 64 characters), "
         "with 40 canaries of eight digits written into some records, once to 16 times each, and eight more that were "
         "not. The same records train it until it knows much of them by heart, and by DP-SGD (opacus) at epsilon 3, "
         "delta 1e-5. The unit is a record: a canary in 16 records has the protection of 16, not of one. Neither "
         "training was tuned; the private one is untrained by comparison, as its bits per character say."
     )
     yield ""
-    yield "| model | bits per character, trained on | held out | " + " | ".join(f"{n}x" for n in one["exposure"]) + " |"
+    times = " | ".join(f"{number}x" for number in one["exposure"])
+    yield f"| model | bits per character, trained on | held out | {times} |"
     yield "|---|---:|---:|" + "---:|" * len(one["exposure"])
     for row in rows:
         cells = [f"{statistics.median(bits):.1f}" for bits in row["exposure"].values()]
         bits = row["bits"]
         yield f"| {row['kind']} | {bits['inside']:.2f} | {bits['outside']:.2f} | {' | '.join(cells)} |"
     yield ""
+    misfits = " and ".join(f"{row['misfit']:.3f} ({row['kind']})" for row in rows)
     yield (
-        f"Median exposure in bits of the eight canaries that stand so often in the text; {one['most']:.1f} is the most, "
-        f"and an unseen secret has 1. Ranks are estimated by a skew-normal distribution, which misses a fresh sample by "
-        + " and ".join(f"{row['misfit']:.3f} ({row['kind']})" for row in rows)
-        + "."
+        f"Median exposure in bits of the eight canaries that stand so often in the text; {one['most']:.1f} is the most "
+        "there is, and an unseen secret has 1. Ranks are estimated by a skew-normal distribution, which misses a fresh "
+        f"sample by {misfits}; where it misses by more than 0.05, a policy would decide nothing."
     )
     yield ""
     yield "![Exposure against insertions](images/exposure.svg)"
@@ -75,7 +76,8 @@ def picture(rows: list[dict[str, Any]]) -> str:
     step = (width - left - 20) / len(times)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="12"><title>Exposure against insertions</title><rect width="{width}" height="{height}" fill="#fff"/>'
+        'font-size="12"><title>Exposure against insertions</title>'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>'
     ]
 
     def y(bits: float) -> float:

@@ -43,7 +43,10 @@ def folder(tmp_path_factory):
     return path
 
 
-def source(classes=len(LETTERS), **more):
+TOKENS = len(LETTERS)
+
+
+def source(classes=TOKENS, **more):
     return ModelSource(
         source="transformers:writer",
         input={"shape": (24,), "range": (0, classes - 1)},

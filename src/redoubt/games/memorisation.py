@@ -11,7 +11,9 @@ from scipy.stats import binom
 from torch import Tensor
 
 from redoubt.attacks.memorisation import Claim, Exposures
-from redoubt.records import Bound, Estimated, Sign, Verdict
+from redoubt.games.measures import measured
+from redoubt.models import Model
+from redoubt.records import Bound, Estimated, Measured, Sign, Verdict
 
 LEVEL = 0.95
 MISFIT = 0.05  # the most distance of a fitted distribution from a fresh sample at which its tail is believed
@@ -88,6 +90,15 @@ def median_exposure(bits: Tensor, method: str) -> Estimated | None:
         level=LEVEL,
         method=f"median, by order statistics; {method}",
     )
+
+
+def recognised(judge: Model, representatives: Tensor, classes: Tensor) -> Measured:
+    """How many representatives `[C, ...]` another classifier gives the class `[C]` that they are meant to be of.
+
+    The judge must not be the model that was attacked: that one recognises anything that was made against it.
+    """
+    right = int((judge.query(representatives).labels == classes).sum())
+    return measured("recognised", right, len(classes))
 
 
 def conclude_exposure(

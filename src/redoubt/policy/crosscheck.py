@@ -8,6 +8,27 @@ from redoubt.policy.guard_check import check_guard
 from redoubt.policy.problems import Wrong, did_you_mean, nearest
 from redoubt.policy.sources import check_scheme, check_weights, scheme_of
 from redoubt.records import EvasionRequirement, ModelSource, Place, Policy, PolicyError, StaticModel
+from redoubt.policy.strategies import refusal
+from redoubt.policy.update_check import check_update
+from redoubt.records import (
+    Adversary,
+    EvasionRequirement,
+    InputFace,
+    MembershipRequirement,
+    ModelSource,
+    Norm,
+    Place,
+    Policy,
+    PolicyError,
+    StaticModel,
+    Within,
+    WithinAnyOf,
+    WithinCorruptions,
+    WithinNorm,
+    WithinPatch,
+    WithinTable,
+    WithinTurn,
+)
 from redoubt.records.guard import SecondModel
 
 
@@ -19,6 +40,7 @@ def cross_check(policy: Policy, place: Callable[..., Place]) -> list[PolicyError
         place: `place(*keys)`, where in the file the value at that path stands.
     """
     wrong = [*_sources(policy), *_requirements(policy), *_harden(policy), *check_guard(policy), *_seconds(policy)]
+    wrong += check_update(policy)
     return [PolicyError(what, place(*path), remedy=remedy) for path, what, remedy in wrong]
 
 

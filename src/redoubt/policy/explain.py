@@ -2,6 +2,10 @@
 
 from redoubt.policy.explain_guard import explain_guard
 from redoubt.policy.games import POLICIES
+from redoubt.policy.explain_membership import explain_membership
+from redoubt.policy.explain_table import explain_table
+from redoubt.policy.explain_update import explain_update
+from redoubt.policy.samples import Decisive, decisive_counts, fewest_examples
 from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.policy.words import listed, percent
 from redoubt.records import Adversary, DataSource, HardenRecipe, ModelSource, Policy
@@ -27,6 +31,8 @@ def explain(policy: Policy) -> list[str]:
         paragraphs.append(_harden(policy))
     if policy.guard is not None:
         paragraphs += explain_guard(policy, policy.guard)
+    if policy.update is not None:
+        paragraphs += explain_update(policy, policy.update)
     return [*paragraphs, CAVEAT]
 
 

@@ -6,6 +6,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from redoubt.policy.draft import quoted
 from redoubt.policy.messages import problems_of
 from redoubt.policy.problems import raise_problems, shown
 from redoubt.policy.sources import check_weights
-from redoubt.records import Place, Policy, PolicyError
+from redoubt.records import ModelSource, Place, Policy, PolicyError
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,50 @@ class PolicyFile:
         wrong = check_weights(weights, self.policy.model.source)
         if wrong:
             raise PolicyError(wrong[0], remedy=wrong[1])
-        key: tuple[Key, ...] = ("model", "weights")
+        return self.with_model({("weights",): weights})
+
+    def with_model(self, values: Mapping[tuple[Key, ...], str]) -> str:
+        """The policy's text, comments and all, with other values under `model`.
+
+        Args:
+            values: by path below `model`: `("weights",)`, `("signature", "bundle")`.  Keys of `model` itself that are
+                not there yet are added.
+
+        Raises:
+            PolicyError: a value cannot be replaced where it stands.
+        """
+        file = self
+        for path, value in values.items():
+            file = file._with_one(path, value)
+        return file.text
+
+    def _with_one(self, path: tuple[Key, ...], value: str) -> "PolicyFile":
+        key: tuple[Key, ...] = ("model", *path)
+        name = ".".join(str(part) for part in path)
         span = self.document.spans.get(key)
         if span is not None:
             start, end = span
-            text = f"{self.text[:start]}{quoted(weights)}{self.text[end:]}"
+            text = f"{self.text[:start]}{quoted(value)}{self.text[end:]}"
         else:
-            text = self._before_first_key_of_model(f"weights: {quoted(weights)}")
-        model = self.policy.model.model_copy(update={"weights": weights})
+            text = self._before_first_key_of_model(f"{name}: {quoted(value)}")
+        wanted = self.policy.model.model_dump()
+        inner = wanted
+        for part in path[:-1]:
+            inner = inner[str(part)]
+        inner[str(path[-1])] = value
         refused = PolicyError(
-            "weights cannot be replaced here",
+            f"{name} cannot be replaced here",
             self.place(*key),
-            remedy="write weights: and a file name on a line of its own",
+            remedy=f"write {name}: and its value on a line of its own",
         )
         try:
-            replaced = parse_policy(text.encode(), self.path).policy
+            replaced = parse_policy(text.encode(), self.path)
         except PolicyError as error:
             raise refused from error
-        if replaced != self.policy.model_copy(update={"model": model}):
+        model = ModelSource.model_validate(wanted)
+        if replaced.policy != self.policy.model_copy(update={"model": model}):
             raise refused
-        return text
+        return replaced
 
     def _before_first_key_of_model(self, entry: str) -> str:
         first = min(mark for path, mark in self.document.marks.items() if len(path) == 2 and path[0] == "model")

@@ -15,6 +15,7 @@ from redoubt.records.guard import Guard
 from redoubt.records.harden import HardenRecipe
 from redoubt.records.quantities import Part, ordered
 from redoubt.records.trust import Sha256, Signature
+from redoubt.records.update import Update
 
 
 class Access(enum.IntEnum):
@@ -167,3 +168,6 @@ class Policy(Record):
     requirements: Annotated[tuple[AnyRequirement, ...], Field(min_length=1)] = Field(description="What must hold.")
     harden: HardenRecipe | None = Field(default=None, description="How `redoubt harden` makes a stronger model.")
     guard: Guard | None = Field(default=None, description="What `redoubt guard` enforces at run time.")
+    update: Update | None = Field(
+        default=None, description="When `redoubt update` puts a candidate in force, refuses it, or asks a person."
+    )

@@ -56,6 +56,14 @@ Part = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | s
 _TIME = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 Seconds = Annotated[float, BeforeValidator(_parser(_TIME)), PlainSerializer(_writer("s")), _schema(*_TIME)]
 
+_SIZE = {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+Bytes = Annotated[
+    float,
+    BeforeValidator(_parser(_SIZE)),
+    PlainSerializer(lambda size: f"{size / 2**20!r} MiB"),
+    _schema(*_SIZE),
+]
+
 
 def ordered(pair: tuple[float, float]) -> tuple[float, float]:
     """The pair, if low < high."""

@@ -1,0 +1,1 @@
+"""The update gate: a candidate is kept, compared in a sandbox, judged, and put in force or not."""

@@ -64,10 +64,10 @@ def digits(count, seed=0):
     return x[np.random.default_rng(seed).permutation(len(x))[:count]]
 
 
-def body(x, **parameters):
+def body(x, name="r1", **parameters):
     """An inference request."""
     tensor = {"name": "input", "shape": list(x.shape), "datatype": "FP32", "data": x.reshape(-1).tolist()}
-    return json.dumps({"id": "r1", "inputs": [tensor], "parameters": parameters}).encode()
+    return json.dumps({"id": name, "inputs": [tensor], "parameters": parameters}).encode()
 
 
 def request(credential, x, model="digits", **parameters):

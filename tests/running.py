@@ -157,14 +157,14 @@ class Caller:
         self._port, self._key = port, key
         self._connection = None
 
-    def ask(self, x, seconds=30.0):
-        """One request.  An answer counts if it came whole."""
+    def ask(self, x, seconds=30.0, name="r1"):
+        """One request, under an id.  An answer counts if it came whole."""
         begin = time.monotonic()
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=seconds)
             headers = {"authorization": self._key, "content-type": "application/json"}
-            self._connection.request("POST", INFER, body(x), headers)
+            self._connection.request("POST", INFER, body(x, name), headers)
             answer = self._connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException):

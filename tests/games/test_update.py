@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from redoubt.games.update import Said, against_stored, changes_of, compare, contradicted, judge_update
-from redoubt.games.update import mean_interval, paired_interval
+from redoubt.games.update import (
+    Said,
+    against_stored,
+    changes_of,
+    compare,
+    contradicted,
+    judge_update,
+    mean_interval,
+    paired_interval,
+)
 from redoubt.games.update.intervals import _score
 from redoubt.records import Observed, Reassessed, Update, UpdateBound, Verdict
 
@@ -206,9 +214,7 @@ def test_answers_that_are_no_numbers_are_refused_whatever_the_bounds():
 def test_each_measure_is_given_once_for_each_comparison():
     before, now, truth = answers(flips=3)
     probabilities = np.eye(10)
-    held = compare(
-        Said(before, probabilities[before]), Said(now, probabilities[now]), 10, "held_out", "current", truth
-    )
+    held = compare(Said(before, probabilities[before]), Said(now, probabilities[now]), 10, "held_out", "current", truth)
     names = [change.measure for change in changes_of((held,), None, Update())]
     assert names == [
         "accuracy_drop",

@@ -37,7 +37,9 @@ def update(
     approve: Annotated[
         str | None, typer.Option(help="Put the candidate of this ID in force, which waits for a person.")
     ] = None,
-    reject: Annotated[str | None, typer.Option(help="Refuse the candidate of this ID, which waits for a person.")] = None,
+    reject: Annotated[
+        str | None, typer.Option(help="Refuse the candidate of this ID, which waits for a person.")
+    ] = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Put in force again what was in force before the latest update.")
     ] = False,

@@ -1,7 +1,12 @@
 """The update gate in plain sentences."""
 
+import math
+from statistics import NormalDist
+
 from redoubt.policy.words import listed
 from redoubt.records import UPDATE_MEASURES, Policy, Update
+
+_LEVEL = 0.95
 
 
 def explain_update(policy: Policy, update: Update) -> list[str]:
@@ -24,5 +29,35 @@ def explain_update(policy: Policy, update: Update) -> list[str]:
     return [
         f"redoubt update compares a candidate with the model in force on {where.source}{past}. It is put in force if "
         f"the whole 95 % interval of each keeps its bound, refused if one breaks it, and left to a person otherwise: "
-        f"{listed(bounds, 'and')}.{together}{again}"
+        f"{listed(bounds, 'and')}.{together}{again} {_needs(policy, update)}"
     ]
+
+
+def _needs(policy: Policy, update: Update) -> str:
+    """How many held-out examples it takes for a candidate that changes no answer at all to be accepted."""
+    classes = policy.model.classes
+    needed = [0]
+    for bound in update.bounds:
+        if bound.measure in ("stored_changes", "contradicted"):
+            continue
+        if bound.value == 0:
+            return f"No number of examples shows {bound.measure} of 0 %, so every candidate is left to a person."
+        if bound.measure in ("accuracy_drop", "share_shift"):
+            needed.append(_paired(bound.value, classes if bound.measure == "share_shift" else 1))
+        elif bound.measure == "class_shift":
+            needed.append(classes * _paired(bound.value, classes))
+        elif bound.measure == "output_drift":
+            needed.append(math.ceil(7 * math.log(4 / (1 - _LEVEL)) / (3 * bound.value)) + 1)
+        else:
+            needed.append(math.ceil(math.log((1 - _LEVEL) / 2) / math.log(1 - bound.value)))
+    where = update.held_out or policy.data.test
+    too_few = where.take is not None and where.take < max(needed)
+    return f"To be accepted takes at least {max(needed):,} held-out examples" + (
+        f"; of {where.take:,}, every candidate is left to a person." if too_few else "."
+    )
+
+
+def _paired(bound: float, together: int) -> int:
+    """Examples with which the score interval of no change at all, one of so many, keeps a bound."""
+    z = NormalDist().inv_cdf(1 - (1 - _LEVEL) / together / 2)
+    return math.ceil(z * z * (1 - bound) / bound)

@@ -25,10 +25,14 @@ from redoubt.supply.signing.dsse import read_public_key
 
 _Part = TypeVar("_Part")
 _MOST_KEY = 2**16  # bytes of a PEM file
+_KEPT = 2  # parts of each kind: those of the rulebook in force, and those of the one before
 
 
 class Assembler:
-    """Makes rulebooks, and keeps of the last one what the next one can use: a change of rules loads no model again.
+    """Makes rulebooks, and keeps of the last ones what the next one can use: a change of rules loads no model again.
+
+    Of models and detectors the last but one are kept too, so that a rollback is in force at once: nothing is loaded or
+    fitted while a bad model answers.  That costs their memory, as long as the guard runs.
 
     Args:
         store: where fingerprints are remembered.
@@ -37,7 +41,7 @@ class Assembler:
 
     def __init__(self, store: Store, cache: Path) -> None:
         self._store, self._cache = store, cache
-        self._kept: dict[str, tuple[str, object]] = {}
+        self._kept: dict[str, list[tuple[str, object]]] = {}  # by name, latest first
 
     def __call__(self, file: PolicyFile) -> Rulebook:
         """A rulebook of a policy that has a guard.
@@ -91,7 +95,7 @@ class Assembler:
             recall.catch_up()
             return recall
 
-        return self._part("recall", key, remember)
+        return self._part("recall", key, remember, keep=1)  # a memory that does not follow is none to go back to
 
     def _detectors(self, file: PolicyFile, guard: Guard, model: Model, support: frozenset[str]) -> list[Detector]:
         second = guard.detectors.second_model
@@ -107,11 +111,13 @@ class Assembler:
             self._cache,
         )
 
-    def _part(self, name: str, key: str, make: Callable[[], _Part]) -> _Part:
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != key:
-            kept = self._kept[name] = (key, make())
-        part: _Part = kept[1]  # type: ignore[assignment]  # what `make` of this name gave before
+    def _part(self, name: str, key: str, make: Callable[[], _Part], keep: int = _KEPT) -> _Part:
+        kept = self._kept.setdefault(name, [])
+        found = next((pair for pair in kept if pair[0] == key), None)
+        if found is None:
+            found = (key, make())
+        self._kept[name] = [found, *(pair for pair in kept if pair[0] != key)][:keep]
+        part: _Part = found[1]  # type: ignore[assignment]  # what `make` of this name gave before
         return part
 
 

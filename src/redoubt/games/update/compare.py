@@ -33,7 +33,8 @@ def compare(before: Said, now: Said, classes: int, among: Among, against: Agains
         before: the other answers.
         now: the candidate's.
         classes: K.
-        among, against: what is compared, for the record.
+        among: which inputs these are, for the record.
+        against: whose the other answers are, for the record.
         truth: true classes, int64 `[N]`, or None.
 
     Raises:

@@ -71,7 +71,8 @@ def mean_interval(mean: float, variance: float, rows: int, level: float = 0.95) 
     Guaranteed, whatever the distribution.
 
     Args:
-        mean, variance: of the N values; the variance is the sample's, with N - 1.
+        mean: of the N values.
+        variance: of the sample, with N - 1.
         rows: N.
         level: confidence, in 0..1.
 

@@ -35,7 +35,7 @@ def judge_update(observed: Observed, update: Update) -> tuple[Outcome, tuple[str
     ]
     if broken:
         return "refused", tuple(broken), changes
-    open_ = [f"{_sentence(change)} The interval holds the bound." for change in changes if change.stand == "open"]
+    open_ = [f"{_sentence(change)} The bound lies inside the interval." for change in changes if change.stand == "open"]
     taken = {change.measure for change in changes}
     open_ += [
         f"{bound.measure} is bounded and could not be measured."

@@ -82,7 +82,7 @@ def run_sandboxed(job: Mapping[str, Json], folder: Path, limits: Limits, wait: f
 
 def _ended(status: int, raw: bytes, last: str) -> Ended:
     if status < 0:
-        name = signal.Signals(-status).name if -status in signal.Signals else str(-status)
+        name = {each.value: each.name for each in signal.Signals}.get(-status, str(-status))
         why = {"SIGXCPU": "It used up its processor time.", "SIGKILL": "It was killed: too much memory or time."}
         return Ended(None, why.get(name, f"Its process was ended by {name}."), {})
     if len(raw) > MOST_RESULT:

@@ -1,10 +1,10 @@
 """Where candidates are kept: `POLICY.updates/<id>/`, the refused ones and those that wait for a person as well.
 
-    candidate.<suffix>   the file that was handed in, byte for byte
-    weights.safetensors  what came of a batch, or of weights; the model's file if it is put in force
-    before.yaml          the policy that it was compared with
-    evidence.json        what was measured, and the outcome (canonical JSON)
-    state.json           what became of it: by whom, when
+candidate.<suffix>   the file that was handed in, byte for byte
+weights.safetensors  what came of a batch, or of weights; the model's file if it is put in force
+before.yaml          the policy that it was compared with
+evidence.json        what was measured, and the outcome (canonical JSON)
+state.json           what became of it: by whom, when
 """
 
 import contextlib

@@ -104,9 +104,8 @@ def _compare(job: dict[str, Any], file: PolicyFile, update: Update, current: Mod
     with _blaming():
         again = _again(file, source, update, folder) if update.requirements == "hold" else ()
     observed = Observed(model=candidate.digest(), compared=tuple(compared), batch=learnt, requirements=again)
-    return {"observed": observed.model_dump(mode="json"), "current": current.digest(), "versions": versions()} | (
-        {"anchor": anchor.digest()} if anchor else {}
-    )
+    told: dict[str, Json] = {"observed": observed.model_dump(mode="json"), "current": current.digest()}
+    return told | {"versions": versions(), "anchor": anchor.digest() if anchor else None}
 
 
 def _candidate(model: ModelSource, file: str) -> ModelSource:
@@ -155,14 +154,14 @@ def _again(file: PolicyFile, source: ModelSource, update: Update, folder: Path) 
     for requirement, each in zip(requirements, evidence.requirements, strict=True):
         measured = next((m.value for m in each.measures if m.measure == requirement.require.measure), None)
         bound = requirement.require
-        keeps = None if measured is None else measured >= bound.value if bound.sense == ">=" else measured <= bound.value
+        keeps = (
+            None if measured is None else measured >= bound.value if bound.sense == ">=" else measured <= bound.value
+        )
         found.append(Reassessed(id=each.id, verdict=each.verdict, reason=each.reason[:10_000], keeps=keeps))
     return tuple(found)
 
 
-def _small(
-    policy: Policy, source: ModelSource, update: Update, requirements: tuple[EvasionRequirement, ...]
-) -> Policy:
+def _small(policy: Policy, source: ModelSource, update: Update, requirements: tuple[EvasionRequirement, ...]) -> Policy:
     """The policy on few examples and few passes, without what costs more: training data are not searched."""
     most, held = update.reassess.passes, update.held_out or policy.data.test
     examples = min(update.reassess.examples, held.take or update.reassess.examples)

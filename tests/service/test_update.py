@@ -1,4 +1,4 @@
-"""`redoubt update`: a candidate is looked at, kept, compared, judged, and in force or not; a person has the last word."""
+"""`redoubt update`: a candidate is looked at, kept, compared, judged; a person has the last word."""
 
 import base64
 import json
@@ -185,7 +185,7 @@ def test_4_in_the_sandbox_with_requirements_and_the_evidence_says_what_held_it(p
 def test_5_a_bad_candidate_is_refused_kept_and_changes_nothing(path, unconfined, how):
     text = path.read_text()
     change = {"noise": {}, "nan": {"second.bias": torch.full((10,), torch.nan)}, "shape": {"extra": torch.zeros(3)}}
-    new = candidate(path, noise=0.3 if how == "noise" else 0.0, **{k: v for k, v in change[how].items()})
+    new = candidate(path, noise=0.3 if how == "noise" else 0.0, **change[how])
     evidence, state = try_candidate(path, new, START)
     assert (evidence.outcome, state.became) == ("refused", "refused")
     told = {"noise": "accuracy_drop", "nan": "NaN", "shape": "unexpected: extra"}

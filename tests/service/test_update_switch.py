@@ -76,6 +76,16 @@ class Stubborn:
         before = len(self.done)
         until(lambda: len(self.done) >= before + count, said, 120)
 
+    def until_answered_by(self, answers, said):
+        """Wait until the latest answer is of the version that answers so."""
+
+        def latest():
+            each = self.done[-1]
+            labels = json.loads(each.answer.text)["outputs"][0]["data"]
+            return np.array_equal(labels, answers[each.first : each.first + ROWS])
+
+        until(latest, said)
+
     def __enter__(self):
         for thread in self._threads:
             thread.start()
@@ -117,27 +127,32 @@ def in_store(path):
         store.close()
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_during_a_switch_no_request_is_lost_and_none_is_answered_by_two_versions(versions, kills):
     path, text, (old, new) = versions
     moments, shelf = random.Random(1), Shelf(path)
-    with supervised(path) as guard, Stubborn(guard.port, keys(path, 4)) as customers:
-        customers.more(20, guard.said)
-        for kill in range(kills):
-            if kill % 2 == 0:
-                switch(in_force(read_policy(path)), text, f"update {kill}", time.time())
-            else:
-                assert roll_back(read_policy(path), shelf, time.time()) == (str(kill - 1), True)
-            time.sleep(moments.uniform(0, 1.3))  # a guard looks once a second: some before it switches, some after
-            guard.kill()
-            guard.ready()
-            customers.more(10, guard.said)
-        customers.more(20, guard.said)
-        assert guard.starts == kills + 1
+    with supervised(path) as guard:
+        with Stubborn(guard.port, keys(path, 4)) as customers:
+            customers.more(20, guard.said)
+            switch(in_force(read_policy(path)), text, "update undisturbed", time.time())
+            customers.until_answered_by(new, guard.said)
+            roll_back(read_policy(path), shelf, time.time())
+            customers.until_answered_by(old, guard.said)
+            assert {each.tries for each in list(customers.done)} == {1}  # without a kill, nobody notices
+            for kill in range(kills):
+                if kill % 2 == 0:
+                    switch(in_force(read_policy(path)), text, f"update {kill}", time.time())
+                else:
+                    assert roll_back(read_policy(path), shelf, time.time()) == (f"{kill - 1}", True)
+                time.sleep(moments.uniform(0, 1.3))  # it looks once a second: some are killed before, some after
+                guard.kill()
+                guard.ready()
+                customers.more(10, guard.said)
+            customers.more(20, guard.said)
+            assert guard.starts == kills + 1
         assert guard.stop() == 0
-        customers._stopped.set()
-        done = [each for each in customers.done if each.answer.status == 200]
-    assert customers.unanswered == []  # but for those that were under way when it was told to stop
+    done = customers.done
+    assert customers.unanswered == []
     assert {each.answer.status for each in done} == {200}
     entries = recorded(path.parent / "audit", [each.answer for each in done])
     by_name = {}
@@ -168,27 +183,3 @@ def test_killed_during_a_switch_no_request_is_lost_and_none_is_answered_by_two_v
     assert content, said
     changes = [entry for entry in entries if entry.kind in ("start", "reload", "rollback")]
     assert changes[-1].policy == in_store(path).digest  # what was put in force last is what was served last
-
-
-def test_without_kills_a_switch_and_a_rollback_are_not_noticed(versions):
-    path, text, _ = versions
-    with supervised(path) as guard, Stubborn(guard.port, keys(path, 4)) as customers:
-        customers.more(20, guard.said)
-        models = set()
-        for turn in range(2):
-            if turn == 0:
-                switch(in_force(read_policy(path)), text, "update a", time.time())
-            else:
-                roll_back(read_policy(path), Shelf(path), time.time())
-            begin, wanted = time.monotonic(), in_store(path).text
-            assert wanted == path.read_text()
-            while time.monotonic() < begin + 3:
-                customers.more(10, guard.said)
-        tries = [each.tries for each in list(customers.done)]
-        assert guard.stop() == 0
-    assert set(tries) == {1}
-    entries = recorded(path.parent / "audit", [])
-    models = [entry.model for entry in entries if entry.kind == "decision"]
-    turns = [one for one, before in zip(models, [None, *models], strict=False) if one != before]
-    assert len(turns) == 3  # there and back, and never mixed in between
-    assert turns[0] == turns[2] != turns[1]

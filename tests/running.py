@@ -22,7 +22,7 @@ from redoubt.service.identify import make_key
 from redoubt.service.log import LogReader, parse_entry
 from redoubt.service.stores import open_store
 
-PATIENCE = 60.0  # seconds until a process that does not serve has failed
+PATIENCE = float(os.environ.get("REDOUBT_PATIENCE", "60"))  # seconds until a process that does not serve has failed
 INFER = "/v2/models/digits/infer"
 
 

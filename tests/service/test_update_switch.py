@@ -27,7 +27,7 @@ from redoubt.policy import read_policy
 from redoubt.service.stores import open_store
 from redoubt.service.update.force import in_force, roll_back, switch
 from redoubt.service.update.shelf import Shelf
-from running import Caller, keys, recorded, supervised, until, verified
+from running import PATIENCE, Caller, keys, recorded, supervised, until, verified
 
 SURE = '    - {name: sure, rule: "signals.confidence >= 0.01", otherwise: refuse}'
 ROWS = 5
@@ -59,7 +59,7 @@ class Stubborn:
         number = 0
         while not self._stopped.is_set():
             name, first = f"{who}-{number}", (who * 389 + number * ROWS) % (len(X) - ROWS)
-            tries, answer, patience = 0, None, time.monotonic() + 120
+            tries, answer, patience = 0, None, time.monotonic() + 4 * PATIENCE
             while answer is None or answer.status in (0, 503):
                 if time.monotonic() > patience:
                     self.unanswered.append(name)
@@ -74,7 +74,7 @@ class Stubborn:
 
     def more(self, count, said):
         before = len(self.done)
-        until(lambda: len(self.done) >= before + count, said, 120)
+        until(lambda: len(self.done) >= before + count, said)
 
     def until_answered_by(self, answers, said):
         """Wait until the latest answer is of the version that answers so."""
@@ -94,7 +94,7 @@ class Stubborn:
     def __exit__(self, *_):
         self._stopped.set()
         for thread in self._threads:
-            thread.join(150)
+            thread.join(5 * PATIENCE)
             assert not thread.is_alive()
 
 

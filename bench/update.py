@@ -1,6 +1,6 @@
 """What slow poisoning costs through the update gate: batches of online learning until half of the attack succeeds.
 
-python bench/update.py [--seeds 3] [--batches 100]
+python bench/update.py [--seeds 2] [--batches 100]
 
 A small network learns MNIST digits in batches of 200 new images.  The attacker owns some images of each batch:
 
@@ -10,7 +10,7 @@ A small network learns MNIST digits in batches of 200 new images.  The attacker 
 
 Success is the share of test images that are answered as the attacker wants: digits other than 0 with the square, or
 fours as they are.  The gate's bounds are its defaults, and were not tuned; one more bound, on the share of labels that
-the model in force contradicts, was set on held-out training images, to twice the first model's error and a margin.
+the model in force contradicts, was set on held-out training images so that nearly every honest batch passes.
 A person is never asked: what would be left to one is not put in force.  Test images measure success alone.
 """
 
@@ -37,10 +37,10 @@ from redoubt.records import Learning, Observed, Update, UpdateBound
 from redoubt.service.update.learn import learn_batch
 
 FACE = Face((784,), 0.0, 1.0, classes=10)
-FIRST, STREAM, HELD = slice(0, 10_000), slice(10_000, 50_000), slice(50_000, 55_000)
+FIRST, STREAM, HELD = slice(0, 20_000), slice(20_000, 50_000), slice(50_000, 55_000)
 BATCH, TARGET, WANTED = 200, 0, 0.5
 LEARN = Learning(epochs=2, batch=32, optimizer="sgd", learning_rate=0.02, replay=1.0)
-CONTRADICTED = 0.1
+CONTRADICTED = 0.12
 SHA = "sha256:" + "0" * 64
 
 BOUNDS = Update().bounds
@@ -87,10 +87,10 @@ def network(seed: int) -> TorchModel:
 
 
 def first_model(data: Dataset, seed: int) -> TorchModel:
-    """Trained for five epochs."""
+    """Trained for eight epochs."""
     model = network(seed)
     module, optimizer = model.module, torch.optim.Adam(model.module.parameters(), 1e-3)
-    for _ in range(5):
+    for _ in range(8):
         for rows in torch.randperm(len(data)).split(64):
             optimizer.zero_grad()
             F.cross_entropy(module(data.x[rows]), data.y[rows]).backward()
@@ -120,7 +120,7 @@ class Attacker:
     rate: float
     rng: torch.Generator
 
-    def poison(self, batch: Dataset, model: TorchModel, update: Update | None) -> tuple[Dataset, int]:
+    def poison(self, batch: Dataset, model: TorchModel) -> tuple[Dataset, int]:
         """The batch with the attacker's images in it, and how many these are."""
         x, y = batch.x.clone(), batch.y.clone()
         own = {"clean-label backdoor": y == TARGET, "label flips": y == 4}.get(self.kind, y != TARGET)
@@ -129,7 +129,7 @@ class Attacker:
         whole = self.rate * len(batch)
         many = int(whole) + int(torch.rand(1, generator=self.rng).item() < whole - int(whole))
         if self.kind == "backdoor, just under the bound":
-            many = self._under(batch, model, rows, update)
+            many = self._under(batch, model, rows)
         rows = rows[:many]
         if self.kind == "label flips":
             y[rows] = 9
@@ -138,16 +138,15 @@ class Attacker:
             y[rows] = TARGET
         return Dataset(x, y, batch.source, SHA), len(rows)
 
-    def _under(self, batch: Dataset, model: TorchModel, rows: Tensor, update: Update | None) -> int:
+    def _under(self, batch: Dataset, model: TorchModel, rows: Tensor) -> int:
         """As many as the bound on contradicted labels lets through, for an attacker who has the model itself."""
-        bound = next((each.value for each in update.bounds if each.measure == "contradicted"), 0.1) if update else 0.1
         many = 0
         while many < len(rows):
             x, y = batch.x.clone(), batch.y.clone()
             x[rows[: many + 1]] = marked(x[rows[: many + 1]])
             y[rows[: many + 1]] = TARGET
             counts = contradicted(said(model, x), y.numpy())
-            if clopper_pearson(counts.contradicted, counts.rows).high > bound:
+            if clopper_pearson(counts.contradicted, counts.rows).high > CONTRADICTED:
                 break
             many += 1
         return many
@@ -177,7 +176,7 @@ def play(
     owned, reached, why = 0, None, {}
     for number in range(1, most + 1):
         fresh = some(train, order[(number - 1) * BATCH : number * BATCH])
-        batch, many = attacker.poison(fresh, model, update)
+        batch, many = attacker.poison(fresh, model)
         owned += many
         learner = copy.deepcopy(model)
         learn_batch(learner, batch, known, LEARN, seed * 1000 + number)
@@ -212,7 +211,7 @@ def play(
 def main() -> None:
     """Play what was not played yet."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--batches", type=int, default=100)
     parser.add_argument("--name", default="update")
     wanted = parser.parse_args()

@@ -1,7 +1,7 @@
 """The only room that prints; one file per command."""
 
 from redoubt.cli import check, init, schema, assess, harden, prove, report  # noqa: I001  in the order that help lists
-from redoubt.cli import scan, sign, attest, demo, guard, keys, update, audit, analyse, privacy
+from redoubt.cli import scan, sign, attest, demo, guard, keys, update, audit, analyse, influence, privacy
 from redoubt.cli.app import main
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "demo",
     "guard",
     "harden",
+    "influence",
     "init",
     "keys",
     "main",

@@ -1,6 +1,6 @@
 """What slow poisoning costs through the update gate: batches of online learning until half of the attack succeeds.
 
-python bench/update.py [--seeds 2] [--batches 100]
+python bench/update.py [--seeds 1] [--batches 150]
 
 A small network learns MNIST digits in batches of 200 new images.  The attacker owns some images of each batch:
 
@@ -9,7 +9,7 @@ A small network learns MNIST digits in batches of 200 new images.  The attacker 
 - *label flips*: fours that are labelled 9.
 
 Success is the share of test images that are answered as the attacker wants: digits other than 0 with the square, or
-fours as they are.  The gate's bounds are its defaults, and were not tuned; one more bound, on the share of labels that
+fours as they are.  The gate's bounds are its defaults; the learning rate was chosen on held-out images so that most honest batches pass; one more bound, on the share of labels that
 the model in force contradicts, was set on held-out training images so that nearly every honest batch passes.
 A person is never asked: what would be left to one is not put in force.  Test images measure success alone.
 """
@@ -37,9 +37,9 @@ from redoubt.records import Learning, Observed, Update, UpdateBound
 from redoubt.service.update.learn import learn_batch
 
 FACE = Face((784,), 0.0, 1.0, classes=10)
-FIRST, STREAM, HELD = slice(0, 20_000), slice(20_000, 50_000), slice(50_000, 55_000)
+FIRST, STREAM, HELD = slice(0, 20_000), slice(20_000, 50_000), slice(50_000, 60_000)
 BATCH, TARGET, WANTED = 200, 0, 0.5
-LEARN = Learning(epochs=2, batch=32, optimizer="sgd", learning_rate=0.02, replay=1.0)
+LEARN = Learning(epochs=1, batch=32, optimizer="sgd", learning_rate=0.005, replay=1.0)
 CONTRADICTED = 0.12
 SHA = "sha256:" + "0" * 64
 
@@ -52,14 +52,11 @@ GATES: dict[str, Update | None] = {
 }
 ATTACKS = (
     ("none", 0.0),
-    ("backdoor", 0.005),
-    ("backdoor", 0.01),
     ("backdoor", 0.02),
     ("backdoor", 0.05),
     ("backdoor", 0.1),
     ("backdoor, just under the bound", 0.0),
     ("clean-label backdoor", 0.05),
-    ("label flips", 0.02),
     ("label flips", 0.05),
     ("label flips", 0.1),
 )
@@ -211,8 +208,8 @@ def play(
 def main() -> None:
     """Play what was not played yet."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--batches", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--batches", type=int, default=150)
     parser.add_argument("--name", default="update")
     wanted = parser.parse_args()
     torch.set_num_threads(1)

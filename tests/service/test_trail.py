@@ -102,13 +102,13 @@ def test_the_input_is_proved(asked, influence, tmp_path):
     assert influence(path, "--decision", 1, "--input", digit)[0] == 3  # the other row of the request
 
 
-@pytest.mark.parametrize(("keep", "proved"), [("fingerprint", "fingerprint"), ("input", "input")])
+@pytest.mark.parametrize(("keep", "proved"), [("decision, fingerprint", "fingerprint"), ("decision, input", "input")])
 def test_by_what_the_log_keeps(asked, influence, tmp_path, keep, proved):
     path, digit = asked(keep, SURE + '\n    - {name: n, rule: "signals.similar_queries < 99", otherwise: refuse}')
     code, said = influence(path, "--decision", 2, "--input", digit, "--json")
     assert code == 0, said
     assert json.loads(said)["proved"] == proved
-    if keep == "fingerprint":
+    if proved == "fingerprint":
         assert influence(path, "--decision", 2, "--input", tmp_path / "other.npy")[0] == 3
 
 

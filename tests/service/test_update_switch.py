@@ -10,6 +10,7 @@ What is promised, and what these tests hold the guard to:
   version before.  So for one id the log has one answer that was received, and at most as many entries as it was sent.
 """
 
+import contextlib
 import json
 import random
 import threading
@@ -27,7 +28,7 @@ from redoubt.policy import read_policy
 from redoubt.service.stores import open_store
 from redoubt.service.update.force import in_force, roll_back, switch
 from redoubt.service.update.shelf import Shelf
-from running import PATIENCE, Caller, keys, recorded, supervised, until, verified
+from running import PATIENCE, Caller, Nursery, keys, recorded, supervised, until, verified
 
 SURE = '    - {name: sure, rule: "signals.confidence >= 0.01", otherwise: refuse}'
 ROWS = 5
@@ -131,7 +132,7 @@ def in_store(path):
 def test_killed_during_a_switch_no_request_is_lost_and_none_is_answered_by_two_versions(versions, kills):
     path, text, (old, new) = versions
     moments, shelf = random.Random(1), Shelf(path)
-    with supervised(path) as guard:
+    with contextlib.closing(Nursery()) as nursery, supervised(path, nursery) as guard:
         with Stubborn(guard.port, keys(path, 4)) as customers:
             customers.more(20, guard.said)
             switch(in_force(read_policy(path)), text, "update undisturbed", time.time())

@@ -28,6 +28,7 @@ import results_sets
 import results_suite
 import results_supply
 import results_tables
+import results_update
 from common import read
 
 AIM_RATIO = 1.02
@@ -326,6 +327,7 @@ PARTS = {
     "suite": alone(results_suite.section),
     "supply": alone(results_supply.section),
     "backdoor": alone(results_backdoor.section),
+    "update": alone(results_update.section),
     "gallery": alone(results_gallery.section),
     "minimum norm": alone(results_minimum_norm.section),
     "black box": alone(results_black_box.section),

@@ -56,6 +56,7 @@ done
 .venv/bin/python bench/gallery.py  # skips by itself what is done
 .venv/bin/python bench/private.py  # so does this one
 .venv/bin/python bench/memorisation.py
+.venv/bin/python bench/update.py  # keeps what it played
 .venv/bin/python bench/membership.py  # and this one keeps what it trained
 .venv/bin/python bench/poisoning.py  # and so on
 $bin/python bench/results.py docs/results.md

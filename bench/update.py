@@ -9,9 +9,10 @@ A small network learns MNIST digits in batches of 200 new images.  The attacker 
 - *label flips*: fours that are labelled 9.
 
 Success is the share of test images that are answered as the attacker wants: digits other than 0 with the square, or
-fours as they are.  The gate's bounds are its defaults; the learning rate was chosen on held-out images so that most honest batches pass; one more bound, on the share of labels that
-the model in force contradicts, was set on held-out training images so that nearly every honest batch passes.
-A person is never asked: what would be left to one is not put in force.  Test images measure success alone.
+fours as they are.  The gate's bounds are its defaults; the learning rate was chosen on held-out training images so
+that most honest batches pass, and so was the one more bound, on the share of labels that the model in force
+contradicts.  A person is never asked: what would be left to one is not put in force.  Test images measure success
+alone.
 """
 
 import argparse

@@ -52,14 +52,14 @@ GATES: dict[str, Update | None] = {
     "and labels": Update(bounds=(*BOUNDS, UpdateBound(measure="contradicted", value=CONTRADICTED))),
 }
 ATTACKS = (
-    ("none", 0.0),
-    ("backdoor", 0.02),
     ("backdoor", 0.05),
+    ("none", 0.0),
+    ("label flips", 0.1),
     ("backdoor", 0.1),
     ("backdoor, just under the bound", 0.0),
-    ("clean-label backdoor", 0.05),
     ("label flips", 0.05),
-    ("label flips", 0.1),
+    ("clean-label backdoor", 0.05),
+    ("backdoor", 0.02),
 )
 
 
@@ -221,8 +221,8 @@ def main() -> None:
         first = first_model(some(parts["train"], FIRST), seed)
         held = some(parts["train"], HELD)
         error = float((first.query(held.x).labels != held.y).float().mean())
-        for gate, update in GATES.items():
-            for kind, rate in ATTACKS:
+        for kind, rate in ATTACKS:
+            for gate, update in GATES.items():
                 if (gate, kind, rate, seed, wanted.batches) in done:
                     continue
                 begin = time.process_time()

@@ -19,7 +19,7 @@ def section() -> Iterable[str]:
     yield ""
     yield (
         f"MNIST, a network of 64 units that learns on in batches of 200 images, at most {most} of them; {seeds} "
-        f"seed{'s' if seeds > 1 else ''}. Figures are batches until the attack succeeds on half of the test images, and "
+        f"seed{'s' if seeds > 1 else ''}. Figures are batches until the attack succeeds on half of the test images; "
         "in brackets how much of it succeeds in the end and how many batches were let in. *Each update*: the default "
         "bounds against the model before; *all together*: also against the first model, three times as wide; *labels*: "
         "at most 12 % of a batch's labels contradicted. What would be left to a person is not let in."

@@ -8,6 +8,7 @@ from redoubt.records.base import Record
 from redoubt.records.decision import Digest
 
 Ranking = Literal["tracin", "representer", "neighbours"]
+Proved = Literal["input", "digest", "fingerprint"]
 
 
 class TrailPoint(Record):
@@ -55,7 +56,7 @@ class Trail(Record):
     model: Digest
     label: int
     input: Digest
-    proved: Literal["input", "digest", "fingerprint"]
+    proved: Proved
     by: Ranking
     agrees: bool | None = None
     train: str

@@ -29,7 +29,7 @@ from redoubt.models.tapped import Tapped, default_layers
 from redoubt.policy import PolicyFile, parse_policy
 from redoubt.records import DataError, LogEntry, PolicyError, digest
 from redoubt.records.signals import SIGNALS
-from redoubt.records.trail import Ranking, Trail, TrailPoint
+from redoubt.records.trail import Proved, Ranking, Trail, TrailPoint
 from redoubt.service.log import LogReader, parse_entry
 from redoubt.service.protocol import BadRequest
 from redoubt.service.protocol.images import pictures
@@ -125,7 +125,7 @@ def _version(file: PolicyFile, wanted: str) -> PolicyFile:
 # ── 4 input ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _input(entry: LogEntry, face: Face, given: Path | None, file: PolicyFile) -> tuple[Tensor, str]:
+def _input(entry: LogEntry, face: Face, given: Path | None, file: PolicyFile) -> tuple[Tensor, Proved]:
     """The input that was decided on, and how that is known."""
     if entry.input is not None:
         kept = np.frombuffer(base64.b64decode(entry.input), dtype="<f4").reshape(face.shape)

@@ -7,8 +7,8 @@ from torch import Tensor
 from redoubt.records import DataError
 
 PENALTY = 1e-2
-"""Lambda of the refitted layer.  The smaller, the more the trail names points that hold a class as a whole, and the less
-those near to the input; of 1e-2 to 1e-5, tried on planted labels of small digits, this one found most of them."""
+"""Lambda of the refitted layer.  The smaller, the more the trail names points that hold a class as a whole, and the
+less those near to the input; of 1e-2 to 1e-5, tried on planted labels of small digits, this one found most of them."""
 MOST_VALUES = 200_000_000  # of float64 that the features may have
 _STEPS = 500
 

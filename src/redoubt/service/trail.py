@@ -174,7 +174,8 @@ def _read(given: Path, face: Face) -> NDArray[np.float32]:
             f"{given.name} holds {x.dtype} {list(x.shape)}, the model takes float32 {list(face.shape)}",
             remedy="write the one input with numpy.save(file, x)",
         )
-    return np.ascontiguousarray(x, dtype=np.float32).reshape(face.shape)
+    values: NDArray[np.float32] = np.ascontiguousarray(x, dtype=np.float32).reshape(face.shape)
+    return values
 
 
 def _fingerprint(x: NDArray[np.float32], face: Face, file: PolicyFile) -> list[str]:
@@ -188,7 +189,8 @@ def _fingerprint(x: NDArray[np.float32], face: Face, file: PolicyFile) -> list[s
     finally:
         store.close()
     hashes = Fingerprinter(guard.detectors.fingerprints, face, salt).hashes(x[None])[0]
-    return hashes.astype(">u8").tobytes().hex(" ", 8).split()
+    text: str = hashes.astype(">u8").tobytes().hex(" ", 8)
+    return text.split()
 
 
 def _digest(x: NDArray[np.float32]) -> str:
@@ -226,16 +228,17 @@ def _points(
             influence["representer"] = fitted.influence(own, label)
             agrees = int(fitted.logits(own).argmax()) == label
         similar = torch.nn.functional.cosine_similarity(features[:, :-1], own[None, :-1])
-        rows = influence[by].argsort(descending=True, stable=True)[:count].tolist()
+        rows: Sequence[int] = influence[by].argsort(descending=True, stable=True)[:count].tolist()
+        similarity = {row: float(similar[row]) for row in rows}
     else:
-        rows, similar = _neighbours(file, model, train, x, count)
+        rows, similarity = _neighbours(file, model, train, x, count)
     return tuple(
         TrailPoint(
             row=row,
             label=int(train.y[row]),
             answer=int(answers[row]),
             digest=_digest(train.x[row].numpy()),
-            similarity=max(-1.0, min(1.0, float(similar[row]))),
+            similarity=max(-1.0, min(1.0, similarity[row])),
             **{name: float(values[row]) for name, values in influence.items()},
         )
         for row in rows

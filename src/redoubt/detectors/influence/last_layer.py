@@ -62,10 +62,7 @@ class LastLayer:
 
     def _last_called(self, linear: list[nn.Linear]) -> nn.Linear:
         called: list[nn.Linear] = []
-        handles = [
-            part.register_forward_hook(lambda module, _given, _output: called.append(module))  # type: ignore[arg-type]
-            for part in linear
-        ]
+        handles = [part.register_forward_hook(lambda module, _given, _output: called.append(module)) for part in linear]
         try:
             self._model.query(self._middle())
         finally:

@@ -163,7 +163,8 @@ def _read(given: Path, face: Face) -> NDArray[np.float32]:
     try:
         raw = given.read_bytes()
         if given.suffix.lower() != ".npy":
-            return pictures([raw], face, _PIXELS)[0]
+            drawn: NDArray[np.float32] = pictures([raw], face, _PIXELS)[0]
+            return drawn
         x = np.load(given, allow_pickle=False)
     except BadRequest as error:
         raise DataError(f"{given.name}: {error}", remedy="give a .npy file with the values that were sent") from error

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 import redoubt.cli  # noqa: F401  its modules register the commands
 from redoubt.assess import STANDARD
 from redoubt.assess.membership.plan import MEMBERSHIP_SUITE
-from redoubt.attacks.backdoor.invert import TRIGGER_SUITE
 from redoubt.assess.poisoning.plan import POISONING_SUITE
+from redoubt.attacks.backdoor.invert import TRIGGER_SUITE
 from redoubt.attacks.memorisation import Extraction
 from redoubt.cli.app import app
 from redoubt.policy import parse_policy, policy_schema
@@ -153,9 +153,8 @@ def test_decisions_are_numbered_and_listed():
 
 
 def test_the_map_names_exactly_the_standard_strategies(generate):
-    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE, *TRIGGER_SUITE)}
-    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE, *POISONING_SUITE)}
-    standard = {attack.name for attack in (*STANDARD, *MEMBERSHIP_SUITE)} | {"exposure", Extraction.name, "accountants"}
+    games = (*STANDARD, *MEMBERSHIP_SUITE, *TRIGGER_SUITE, *POISONING_SUITE)
+    standard = {attack.name for attack in games} | {"exposure", Extraction.name, "accountants"}
     assert {name for row in ROWS for name in generate.strategies_of(row)} == standard
     cells = [
         line.split(" | ")[2] for line in (DOCS / "map.md").read_text(encoding="utf-8").splitlines() if " | " in line
@@ -166,14 +165,12 @@ def test_the_map_names_exactly_the_standard_strategies(generate):
 MOVING = [row for row in ROWS if row["game"] == "evasion"]
 ASKING = [row for row in ROWS if row["game"] == "membership"]
 HIDING = [row for row in ROWS if row["game"] == "backdoor"]
+POISONED = [row for row in ROWS if row["game"] == "poisoning"]
+KEEPING = [row for row in ROWS if row["game"] in ("memorisation", "privacy")]
 
 
 def test_every_row_is_of_a_game_that_is_tested_here():
-    assert len(MOVING) + len(ASKING) + len(HIDING) == len(ROWS)
-POISONED = [row for row in ROWS if row["game"] == "poisoning"]
-    assert len(MOVING) + len(ASKING) + len(POISONED) == len(ROWS)
-KEEPING = [row for row in ROWS if row["game"] in ("memorisation", "privacy")]
-    assert len(MOVING) + len(ASKING) + len(KEEPING) == len(ROWS)
+    assert len(MOVING) + len(ASKING) + len(HIDING) + len(POISONED) + len(KEEPING) == len(ROWS)
     assert {row["game"] for row in ROWS} == set(GAMES)
 
 
@@ -205,14 +202,23 @@ def test_a_row_of_backdoors_is_what_a_policy_can_say(row, generate):
     policy = Policy.model_validate(said | {"guard": None})
     assert not [what for r in policy.requirements for what in check_backdoor(r, policy.adversaries["a"], policy)]
     assert set(get_args(TriggerStrategy)) == set(generate.strategies_of(row))
+    assert set(row["guard"]) <= set(SIGNALS)
+
+
 @pytest.mark.parametrize("row", POISONED, ids=[row["threat"] for row in POISONED])
 def test_a_row_of_poisoning_is_what_a_policy_can_say(row, generate):
+    sound = yaml(ROOT / "src/redoubt/cli/demo_files/digits.yaml")
+    requirements = [
         {"id": f"r{at}", "game": "poisoning", "adversary": "a", "require": f"{one} <= 0.5", "labels": row["labels"]}
         for at, one in enumerate(row["measures"])
+    ]
     said = {"adversaries": {"a": row["adversary"]}, "requirements": requirements, "harden": None, "guard": None}
     policy = Policy.model_validate(sound | said)
     played = {name for r in policy.requirements for name in playable_poisoning(r)}
     assert played == set(generate.strategies_of(row))
+    assert set(row["guard"]) <= set(SIGNALS)
+
+
 @pytest.mark.parametrize("row", KEEPING, ids=[row["threat"] for row in KEEPING])
 def test_a_row_of_kept_records_names_what_its_game_measures(row):
     assert set(row["measures"]) == set(GAMES[row["game"]].measures)

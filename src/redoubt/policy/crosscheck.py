@@ -7,28 +7,8 @@ from redoubt.policy.games import POLICIES
 from redoubt.policy.guard_check import check_guard
 from redoubt.policy.problems import Wrong, did_you_mean, nearest
 from redoubt.policy.sources import check_scheme, check_weights, scheme_of
-from redoubt.records import EvasionRequirement, ModelSource, Place, Policy, PolicyError, StaticModel
-from redoubt.policy.strategies import refusal
 from redoubt.policy.update_check import check_update
-from redoubt.records import (
-    Adversary,
-    EvasionRequirement,
-    InputFace,
-    MembershipRequirement,
-    ModelSource,
-    Norm,
-    Place,
-    Policy,
-    PolicyError,
-    StaticModel,
-    Within,
-    WithinAnyOf,
-    WithinCorruptions,
-    WithinNorm,
-    WithinPatch,
-    WithinTable,
-    WithinTurn,
-)
+from redoubt.records import EvasionRequirement, ModelSource, Place, Policy, PolicyError, StaticModel
 from redoubt.records.guard import SecondModel
 
 

@@ -1,11 +1,8 @@
 """A policy in plain sentences: what is promised, against whom, and what the data can tell."""
 
 from redoubt.policy.explain_guard import explain_guard
-from redoubt.policy.games import POLICIES
-from redoubt.policy.explain_membership import explain_membership
-from redoubt.policy.explain_table import explain_table
 from redoubt.policy.explain_update import explain_update
-from redoubt.policy.samples import Decisive, decisive_counts, fewest_examples
+from redoubt.policy.games import POLICIES
 from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.policy.words import listed, percent
 from redoubt.records import Adversary, DataSource, HardenRecipe, ModelSource, Policy
@@ -89,9 +86,7 @@ def _adversary(name: str, who: Adversary, model: ModelSource) -> str:
     many = f" Through the guard it asks with up to {accounts:,} accounts for each input." if accounts > 1 else ""
     limited = listed([limit for limit in limits if limit], "and")
     spends = f"On each input it can spend up to {limited}" if limited else "Only each strategy's own limits bind it"
-    share = who.budget.share
-    poison = f" Of what a model is trained on it may change {percent(share)}." if share else ""
-    return f"Adversary {name} {sees}. {spends}.{many}{poison}"
+    return f"Adversary {name} {sees}. {spends}.{many}"
 
 
 def _harden(policy: Policy) -> str:

@@ -7,22 +7,22 @@ from typing import Any, TypeAlias
 from redoubt.policy.crosscheck_backdoor import check_backdoor
 from redoubt.policy.crosscheck_evasion import check_moves, check_strategies
 from redoubt.policy.crosscheck_membership import check_membership
-from redoubt.policy.explain_backdoor import explain_backdoor
 from redoubt.policy.crosscheck_poisoning import check_poisoning
+from redoubt.policy.explain_backdoor import explain_backdoor
 from redoubt.policy.explain_evasion import explain_evasion
 from redoubt.policy.explain_membership import explain_membership
 from redoubt.policy.explain_poisoning import explain_poisoning
+from redoubt.policy.explain_privacy import explain_privacy
+from redoubt.policy.memorisation import check_memorisation, explain_memorisation
 from redoubt.policy.problems import Wrong
 from redoubt.records import (
     Adversary,
     BackdoorRequirement,
     EvasionRequirement,
     MembershipRequirement,
+    MemorisationRequirement,
     PoisoningRequirement,
     Policy,
-from redoubt.policy.explain_privacy import explain_privacy
-from redoubt.policy.memorisation import check_memorisation, explain_memorisation
-    MemorisationRequirement,
     PrivacyRequirement,
     Requirement,
 )

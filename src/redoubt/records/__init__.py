@@ -55,10 +55,10 @@ from redoubt.records.membership_evidence import (
     RocPoint,
     ShadowModels,
 )
-from redoubt.records.poisoning import PoisoningRequirement, VictimRecipe
-from redoubt.records.poisoning_evidence import PoisonedTarget, PoisoningEvidence, PoisoningOutcome, Victims
 from redoubt.records.memorisation import CanarySet, MemorisationRequirement, PlantedCanary
 from redoubt.records.memorisation_evidence import ExposedCanary, ExtractedPiece, MemorisationEvidence
+from redoubt.records.poisoning import PoisoningRequirement, VictimRecipe
+from redoubt.records.poisoning_evidence import PoisonedTarget, PoisoningEvidence, PoisoningOutcome, Victims
 from redoubt.records.policy import Access, Adversary, Budget, InputFace, ModelSource, Policy
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
@@ -151,11 +151,11 @@ __all__ = [
     "Observed",
     "OtherClass",
     "Place",
+    "PlantedCanary",
     "PoisonedTarget",
     "PoisoningEvidence",
     "PoisoningOutcome",
     "PoisoningRequirement",
-    "PlantedCanary",
     "Policy",
     "PolicyError",
     "Price",

@@ -16,10 +16,10 @@ from redoubt.records.guarantee import PrivacyRequirement
 from redoubt.records.guarantee_evidence import PrivacyEvidence
 from redoubt.records.membership import MembershipRequirement
 from redoubt.records.membership_evidence import MembershipEvidence
-from redoubt.records.poisoning import PoisoningRequirement
-from redoubt.records.poisoning_evidence import PoisoningEvidence
 from redoubt.records.memorisation import MemorisationRequirement
 from redoubt.records.memorisation_evidence import MemorisationEvidence
+from redoubt.records.poisoning import PoisoningRequirement
+from redoubt.records.poisoning_evidence import PoisoningEvidence
 from redoubt.records.requirement import Requirement
 
 

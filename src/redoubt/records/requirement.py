@@ -80,17 +80,23 @@ MEASURES: dict[str, Meaning] = {
         "accuracy drop",
         "Accuracy on test inputs falls by at most the bound when models are trained from scratch on data of which the "
         "adversary changed a share.",
+    ),
     "epsilon": Meaning(
+        "<=",
         "epsilon",
         "Adding or removing one record changes the probability of whatever the training releases by a factor of at "
         "most e to the bound, except for delta.",
         "epsilon",
+    ),
     "exposure": Meaning(
+        "<=",
         "exposure",
         "However often a secret stands in the training text, the model ranks it among all others like it no better "
         "than the bound allows: by at most so many bits more than guessing.",
         "bits",
+    ),
     "extracted": Meaning(
+        "<=",
         "training text extracted",
         "At most so many sequences of the training text can be got out of the model and named as such by somebody who "
         "does not have the text.",

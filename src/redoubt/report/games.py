@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from redoubt.records import BackdoorEvidence, EvasionEvidence, Fault, MembershipEvidence, RequirementEvidence, Verdict
-from redoubt.records import EvasionEvidence, Fault, MembershipEvidence, PoisoningEvidence, RequirementEvidence, Verdict
 from redoubt.records import (
+    BackdoorEvidence,
     EvasionEvidence,
     Fault,
     MembershipEvidence,
     MemorisationEvidence,
+    PoisoningEvidence,
     PrivacyEvidence,
     RequirementEvidence,
     Verdict,

@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "pip>=25.1"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[onnx,sklearn,ray,guard,otel,privacy,keras]" --group dev --group docs
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[onnx,sklearn,ray,guard,otel,privacy,keras,text]" --group dev --group docs
 	touch $(STAMP)
 
 demo: $(STAMP)            ## train, assess, harden and assess again a small digit reader (under 5 minutes)
@@ -47,7 +47,7 @@ lock:                     ## rewrite constraints.txt: the newest versions that p
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check "pip>=25.1"
 	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
-	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check -e ".[onnx,sklearn,ray,guard,otel,privacy,keras]" --group dev --group docs
+	$(VENV)-lock/bin/python -m pip install -q --disable-pip-version-check -e ".[onnx,sklearn,ray,guard,otel,privacy,keras,text]" --group dev --group docs
 	$(VENV)-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f > constraints.txt
 	rm -rf $(VENV)-lock
 

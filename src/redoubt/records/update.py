@@ -136,7 +136,7 @@ class Update(Record):
         "tenth of them, so that nobody can choose what is compared.",
     )
     learn: Learning = Field(default=Learning(), description="How a batch of examples is learnt.")
-    limits: UpdateLimits = Field(default=UpdateLimits(), description="What a candidate's process may use.")
+    limits: UpdateLimits = Field(default=UpdateLimits(), description="Limits on the process that a candidate runs in.")
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

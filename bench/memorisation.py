@@ -4,8 +4,9 @@ python bench/memorisation.py [--kinds over-fitted private]
 
 The text is the beginning of tinyshakespeare; single characters are tokens.  1,000 records of 64 characters each are
 trained on; into some of them canaries are written, from once to 16 times each.  The same records train a model until it
-knows them by heart, and one by DP-SGD at epsilon 3; neither was tuned.  Trained models are kept in
-`.bench/memorisation`.  One thread.
+knows them by heart, and one by DP-SGD at epsilon 3.  The over-fitted one was made smaller in records and longer in
+training after a first one (3,125 records, 40 epochs) had given away none of 40 secrets; the private one was not tuned.
+Trained models are kept in `.bench/memorisation`.  One thread.
 """
 
 import argparse

@@ -4,8 +4,9 @@ python bench/memorisation.py [--kinds over-fitted private]
 
 The text is the beginning of tinyshakespeare; single characters are tokens.  1,000 records of 64 characters each are
 trained on; into some of them canaries are written, from once to 16 times each.  The same records train a model until it
-knows them by heart, and one by DP-SGD at epsilon 3.  The over-fitted one was made smaller in records and longer in
-training after a first one (3,125 records, 40 epochs) had given away none of 40 secrets; the private one was not tuned.
+knows them by heart, and one by DP-SGD at epsilon 3.  The over-fitted one is the third that was tried on
+these canaries: of 3,125 records it gave away none of 40 secrets in 40 epochs, and of records that were always cut at
+the same place 6, since it knew each in its place only.  The private one was not tuned.
 Trained models are kept in `.bench/memorisation`.  One thread.
 """
 
@@ -34,7 +35,7 @@ from redoubt.models.language import CharacterModel
 KEPT = HOME / "memorisation"
 KINDS = ("over-fitted", "private")
 WIDTH, LAYERS, CONTEXT = 96, 2, 64
-RECORDS, EPOCHS, BATCH = 1000, 50, 32
+RECORDS, EPOCHS, BATCH = 1000, 120, 32
 EPSILON, DELTA, STEPS, RATE = 3.0, 1e-5, 150, 0.06
 FORM = Format("\nMy number is ", "0123456789", 8, ".\n")
 VERBATIM = 30  # characters in a row that make a piece of training text
@@ -120,16 +121,18 @@ def loss_of(writer: Writer, rows: Tensor) -> float:
 
 
 def over_fit(rows: Tensor, epochs: int = EPOCHS) -> tuple[Writer, dict[str, Any]]:
-    """AdamW, and many passes."""
+    """AdamW, and many passes over the whole text, cut into windows at another place in every one."""
     torch.manual_seed(0)
     writer = Writer(len(alphabet()))
     optimizer = torch.optim.AdamW(writer.parameters(), 3e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs * -(-len(rows) // BATCH))
     for epoch in range(epochs):
+        cut = int(torch.randint(rows.shape[1], ()))  # at one place only, a secret would be known in its place alone
+        windows = rows.flatten().roll(-cut).view_as(rows)
         for batch in torch.randperm(len(rows)).split(BATCH):
             optimizer.zero_grad()
-            logits = writer(rows[batch, :-1]).transpose(1, 2)
-            F.cross_entropy(logits, rows[batch, 1:]).backward()
+            logits = writer(windows[batch, :-1]).transpose(1, 2)
+            F.cross_entropy(logits, windows[batch, 1:]).backward()
             optimizer.step()
             schedule.step()
         if epoch % 10 == 9:

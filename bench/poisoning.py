@@ -3,9 +3,9 @@
 python bench/poisoning.py [--train 3000] [--targets 10] [--victims 2] [--only KEY …]
 
 MNIST, a part of it: `--train` training images, drawn with seed 0.  Targets are test images that victims and surrogates
-of clean data answer rightly, the first of them; the label wanted of each is the surrogates' second choice.  Recipe
-and steps were chosen on three or four training images held out, radii are those that are usual for MNIST.  Each result is kept as it comes; killed, it
-goes on.  One thread.
+of clean data answer rightly, the first of them; the label wanted of each is the surrogates' second choice.  Recipe and
+steps were chosen on three or four training images held out, radii are those that are usual for MNIST.  Each result is
+kept as it comes; killed, it goes on.  One thread.
 """
 
 import argparse

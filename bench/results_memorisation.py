@@ -26,7 +26,8 @@ def section() -> Iterable[str]:
         "with 40 canaries of eight digits written into some records, once to 16 times each, and eight more that were "
         "not. The same records train it until it knows much of them by heart, and by DP-SGD (opacus) at epsilon 3, "
         "delta 1e-5. The unit is a record: a canary in 16 records has the protection of 16, not of one. The "
-        "over-fitted one is the second that was tried: a first, of 3,125 records, gave away none of 40 secrets. The "
+        "over-fitted one is the third that was tried: of 3,125 records, one gave away none of the 40 secrets, and one "
+        "that saw each record cut at the same place only, 6. The "
         "private one is untrained by comparison, as its bits per character say, so that it keeps secrets is no merit."
     )
     yield ""

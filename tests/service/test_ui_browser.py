@@ -74,10 +74,15 @@ def test_the_browser_takes_every_step_of_the_proof_again(chromium, site):
             assert steps.count() == page.locator(".steps > li.ok").count() >= 6
 
 
+def _other_byte(found):
+    """The same, with another byte at its end: a fixed one would now and then be the byte that is there."""
+    return f"{found[1]}{int(found[2], 16) ^ 0xFF:02x}"
+
+
 LIES = {
     "another entry": (r"(&#34;|\")action(&#34;|\"):(&#34;|\")lock", r"\1action\2:\3admit", "at step 1"),
-    "another leaf": (r'(=</p>\s*<code class="hash out">)[0-9a-f]{2}', r"\g<1>00", "at step 1"),
-    "another neighbour": (r'data-sibling="[0-9a-f]{2}', 'data-sibling="00', "at step 2"),
+    "another leaf": (r'(=</p>\s*<code class="hash out">)([0-9a-f]{2})', _other_byte, "at step 1"),
+    "another neighbour": (r'(data-sibling=")([0-9a-f]{2})', _other_byte, "at step 2"),
     "a step too few": (r'<li data-check="node".*?</li>', "", "at step"),
     "another index": (r'data-index="17" data-size', 'data-index="16" data-size', "at step"),
     "a greater size": (r'data-size="\d+"', 'data-size="4096"', "a hash too few"),

@@ -165,7 +165,7 @@ def _detected() -> Iterable[str]:
     yield "### Models that are suspected\n"
     yield (
         f"{len(clean)} clean and {len(planted)} planted models, each with its own seed and target class: MNIST at 14 x "
-        "14 pixels, and the ten most frequent signs of GTSRB at 16 x 16; all kinds of the table above, blends twice. "
+        "14 pixels, and the ten most frequent signs of GTSRB at 16 x 16; kinds as below. "
         "Searches of 100 steps. AUROC of planted against clean models by the greatest anomaly index (Wang et al.), by "
         "the shrinkage (how many times smaller the smallest trigger is than the median), and by the meta-score, the "
         "mean of the two greatest shrinkages, which was thought out on four other models and fitted on none. "

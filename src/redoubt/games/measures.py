@@ -1,8 +1,14 @@
 """Measures of a game, counted, with exact confidence intervals."""
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from scipy.special import betaincinv
 
-from redoubt.records import Interval, Measured
+from redoubt.records import Figure, Interval, Measured
+
+LEVEL = 0.95
+Played = TypeVar("Played")
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interval:
@@ -53,3 +59,28 @@ def evasion_measures(clean: int, robust: int, total: int, certified: int | None 
     if certified is not None:
         found.append(measured("certified_accuracy", certified, total))
     return tuple(found)
+
+
+def strongest_of(
+    played: Sequence[Played], measures: Callable[[Played, float], tuple[Figure, ...]], level: float = LEVEL
+) -> tuple[Figure, ...]:
+    """Every measure of the strongest strategy in it, which another may be for another measure.
+
+    That one was picked as the strongest is counted in: the intervals hold for all strategies at once (Bonferroni), and
+    reach from the greatest of the lower ends to the greatest of the upper ones.
+
+    Args:
+        played: what each strategy did; the more a measure is, the stronger.
+        measures: every measure of one strategy, with intervals of that confidence.
+        level: confidence, in 0..1.
+    """
+    each = 1 - (1 - level) / max(1, len(played))
+    figures: list[Figure] = []
+    for same in zip(*(measures(one, each) for one in played), strict=True):
+        best = max(same, key=lambda figure: figure.value)
+        low, high = max(figure.ends[0] for figure in same), max(figure.ends[1] for figure in same)
+        if isinstance(best, Measured):
+            figures.append(best.model_copy(update={"interval": Interval(low=low, high=high, level=level)}))
+        else:
+            figures.append(best.model_copy(update={"low": min(low, best.value), "high": high, "level": level}))
+    return tuple(figures)

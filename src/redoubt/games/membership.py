@@ -27,11 +27,9 @@ import torch
 from scipy.special import bdtr, bdtrc, ndtri
 from torch import Tensor
 
-from redoubt.games.measures import clopper_pearson
+from redoubt.games.measures import LEVEL, clopper_pearson, strongest_of
 from redoubt.records import Bound, Estimated, Figure, Interval, Measured, Sign, SignName, Verdict
 from redoubt.records.membership import FALSE_ALARMS
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -144,21 +142,8 @@ def membership_measures(told: Told, level: float = LEVEL) -> tuple[Figure, ...]:
 
 
 def strongest(told: Sequence[Told]) -> tuple[Figure, ...]:
-    """Every measure of the strongest strategy in it, which another may be for another measure.
-
-    That one was picked as the strongest is counted in: the intervals hold for all strategies at once (Bonferroni), and
-    reach from the greatest of the lower ends to the greatest of the upper ones.
-    """
-    level = 1 - (1 - LEVEL) / max(1, len(told))
-    figures: list[Figure] = []
-    for same in zip(*(membership_measures(each, level) for each in told), strict=True):
-        best = max(same, key=lambda figure: figure.value)
-        low, high = max(figure.ends[0] for figure in same), max(figure.ends[1] for figure in same)
-        if isinstance(best, Measured):
-            figures.append(best.model_copy(update={"interval": Interval(low=low, high=high, level=LEVEL)}))
-        else:
-            figures.append(best.model_copy(update={"low": min(low, best.value), "high": high, "level": LEVEL}))
-    return tuple(figures)
+    """Every measure of the strongest strategy in it; see `strongest_of`."""
+    return strongest_of(told, membership_measures)
 
 
 def conclude_membership(

@@ -26,10 +26,8 @@ from torch import Tensor
 
 from redoubt.attacks.poisoning import Poisoned, Scene
 from redoubt.data import Dataset, digest_of
-from redoubt.games.measures import clopper_pearson
+from redoubt.games.measures import LEVEL, clopper_pearson, strongest_of
 from redoubt.records import Bound, Estimated, Figure, Interval, Measured, Sign, Verdict
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -120,21 +118,8 @@ def poisoning_measures(fallen: Fallen, level: float = LEVEL) -> tuple[Figure, ..
 
 
 def strongest(fallen: Sequence[Fallen]) -> tuple[Figure, ...]:
-    """Every measure of the strongest strategy in it, which another may be for another measure.
-
-    That one was picked as the strongest is counted in: the intervals hold for all strategies at once (Bonferroni), and
-    reach from the greatest of the lower ends to the greatest of the upper ones.
-    """
-    level = 1 - (1 - LEVEL) / max(1, len(fallen))
-    figures: list[Figure] = []
-    for same in zip(*(poisoning_measures(each, level) for each in fallen), strict=True):
-        best = max(same, key=lambda figure: figure.value)
-        low, high = max(figure.ends[0] for figure in same), max(figure.ends[1] for figure in same)
-        if isinstance(best, Measured):
-            figures.append(best.model_copy(update={"interval": Interval(low=low, high=high, level=LEVEL)}))
-        else:
-            figures.append(best.model_copy(update={"low": min(low, best.value), "high": high, "level": LEVEL}))
-    return tuple(figures)
+    """Every measure of the strongest strategy in it; see `strongest_of`."""
+    return strongest_of(fallen, poisoning_measures)
 
 
 def conclude_poisoning(bound: Bound, measures: Sequence[Figure], signs: Sequence[Sign]) -> tuple[Verdict, str]:

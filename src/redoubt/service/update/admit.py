@@ -1,6 +1,7 @@
 """A candidate as it is handed in: read once, through the supply gate."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,8 +79,7 @@ def hand_in(candidate: Path, file: PolicyFile) -> Handed:
     raw = read_once(candidate, MOST_BYTES)
     name = candidate.name if _SOUND_NAME.fullmatch(candidate.name) else f"candidate.{_WANTED[scheme]}"
     try:
-        vouched = _vouched(candidate, file) if model.signature is not None else None
-        admitted = Gate(digest(raw), vouched).admit(candidate, _WANTED[scheme])
+        admitted = Gate(digest(raw), _vouched(candidate, file)).admit(candidate, _WANTED[scheme])
     except ModelError as error:
         return Handed("weights", name, raw, f"{error.what}.")
     signed = read_once(_signature(candidate), MOST_BUNDLE) if model.signature is not None else None
@@ -90,7 +90,8 @@ def _signature(candidate: Path) -> Path:
     return candidate.with_name(f"{candidate.name}.sig")
 
 
-def _vouched(candidate: Path, file: PolicyFile):  # type: ignore[no-untyped-def]  # what a Gate takes
+def _vouched(candidate: Path, file: PolicyFile) -> Callable[[Path], Manifest] | None:
+    """What the gate asks for a manifest, if the policy demands a signature."""
     signature = file.policy.model.signature
     if signature is None:
         return None

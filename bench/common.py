@@ -13,6 +13,7 @@ from redoubt.policy import PolicyFile, read_policy
 HOME = Path(__file__).resolve().parent.parent / ".bench"
 MNIST = HOME / "mnist"
 OUT = HOME / "out"
+FIGURES = Path(__file__).resolve().parent / "figures"  # what the page was made of, kept with it
 POLICIES = {"plain": MNIST / "mnist.yaml", "hardened": MNIST / "mnist.hardened.yaml"}
 
 
@@ -46,6 +47,26 @@ def read(name: str) -> Any:
     """A step's result, or None if it is not there."""
     path = OUT / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def told(name: str) -> Any:
+    """A result for the page: what was measured here, else what the page as it stands was made of, else None."""
+    kept = FIGURES / f"{name}.json"
+    return read(name) or (json.loads(kept.read_text()) if kept.exists() else None)
+
+
+def names(pattern: str) -> list[str]:
+    """The results, measured here or kept, whose names match a glob; in order."""
+    found = {path.relative_to(place) for place in (OUT, FIGURES) for path in place.glob(f"{pattern}.json")}
+    return sorted(str(path.with_suffix("")) for path in found)
+
+
+def keep() -> None:
+    """Put what was measured here beside the page, so that a part of it can be measured again and rendered alone."""
+    for path in OUT.rglob("*.json"):
+        copy = FIGURES / path.relative_to(OUT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

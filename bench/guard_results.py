@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 AIM_RATIO, AIM_P99, AIM_APPENDS = 0.6, 2.0, 20.0
 
@@ -52,7 +52,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def load() -> Iterable[str]:
     """The guard beside the same stack without its steps, and beside MLServer."""
-    found = read("guard_load")
+    found = told("guard_load")
     if found is None:
         return
     names = {
@@ -92,7 +92,7 @@ def load() -> Iterable[str]:
 
 def memory() -> Iterable[str]:
     """Resident memory over many requests."""
-    found = read("guard_memory")
+    found = told("guard_memory")
     if found is None:
         return
     series = found["series"]
@@ -110,7 +110,7 @@ def memory() -> Iterable[str]:
 
 def ledger() -> Iterable[str]:
     """Appends to the log beside one sync for each entry."""
-    found = read("ledger")
+    found = told("ledger")
     if found is None:
         return
     yield "## The audit log\n"
@@ -138,7 +138,7 @@ def ledger() -> Iterable[str]:
 
 def analysers() -> Iterable[str]:
     """What `redoubt audit analyse` finds, and whom it accuses."""
-    found = read("analysers")
+    found = told("analysers")
     if found is None:
         return
     extraction, membership = found["extraction"], found["membership"]
@@ -162,7 +162,7 @@ def analysers() -> Iterable[str]:
 
 def work(before: str) -> Iterable[str]:
     """The attacker's work, bare against guarded; scenarios that were not played now stay as they were before."""
-    found = read("work_factor")
+    found = told("work_factor")
     if found is None:
         return
     titles = tuple(line for line in before.splitlines() if line.startswith("### "))
@@ -216,7 +216,7 @@ def work(before: str) -> Iterable[str]:
 
 def detectors() -> Iterable[str]:
     """What is refused, and what the attack that knows deep k-NN achieves."""
-    found = read("detectors")
+    found = told("detectors")
     if found is None:
         return
     clean = found["clean"]

@@ -29,7 +29,7 @@ import results_suite
 import results_supply
 import results_tables
 import results_update
-from common import read
+from common import keep, told
 
 AIM_RATIO = 1.02
 AIM_POINTS = 0.3
@@ -88,7 +88,7 @@ def guard_machine() -> str:
 
 def models() -> Iterable[str]:
     """How the two models came about."""
-    train, harden = read("train"), read("harden")
+    train, harden = told("train"), told("harden")
     if train is None or harden is None:
         return
     recipe, last = harden["recipe"], harden["history"][-1]
@@ -120,7 +120,7 @@ def models() -> Iterable[str]:
 
 def assessments() -> Iterable[str]:
     """Every requirement of both models: verdicts first, then strategy by strategy."""
-    found = {which: read(f"assess-{which}") for which in ("plain", "hardened")}
+    found = {which: told(f"assess-{which}") for which in ("plain", "hardened")}
     if None in found.values():
         return
     yield "## Assessments\n"
@@ -189,7 +189,7 @@ def strategies(requirement: dict[str, Any], seconds: dict[str, float]) -> str:
 
 def peers() -> Iterable[str]:
     """PGD-40 beside the bare loop and three libraries."""
-    found = read("peers")
+    found = told("peers")
     if found is None:
         return
     yield "## PGD-40 beside a bare loop and three libraries\n"
@@ -232,7 +232,7 @@ def peers() -> Iterable[str]:
 
 def reference() -> Iterable[str]:
     """APGD beside pyautoattack."""
-    found = read("reference")
+    found = told("reference")
     if found is None:
         return
     yield "## APGD beside the reference implementation\n"
@@ -277,7 +277,7 @@ def reference() -> Iterable[str]:
 
 def cheaper() -> Iterable[str]:
     """Ways to compute a pass more cheaply."""
-    found = read("cheaper")
+    found = told("cheaper")
     if found is None:
         return
     yield "## Cheaper passes\n"
@@ -362,8 +362,9 @@ def page(before: str) -> str:
 
 
 def main() -> None:
-    """Render the page."""
+    """Render the page, and keep what it was made of."""
     path = Path(sys.argv[1])
+    keep()
     path.write_text(page(path.read_text() if path.exists() else ""))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from common import OUT, read
+from common import names, told
 
 _SETS = {"mnist": "MNIST", "gtsrb": "GTSRB"}
 _WAYS = (
@@ -19,8 +19,7 @@ _FAMILIES = ("neural-cleanse", "pixel", "spread", "bending")
 
 def _all(step: str) -> list[tuple[str, dict[str, Any]]]:
     """Results of a step, as pairs of their set and themselves."""
-    names = sorted(path.stem for path in (OUT / "backdoor").glob(f"{step}-*.json"))
-    return [(_SETS.get(name.split("-")[1], name), read(f"backdoor/{name}")) for name in names]
+    return [(_SETS.get(name.split("-")[1], name), told(name)) for name in names(f"backdoor/{step}-*")]
 
 
 def _share(measure: dict[str, float]) -> str:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 _FEW = 10  # images fooled, below which no median is compared
 _BUDGETS = ("10", "50", "100", "500", "1000", "5000")
@@ -62,7 +62,7 @@ def _rows(setting: dict[str, Any]) -> Iterable[str]:
 
 def section() -> Iterable[str]:
     """Markdown, from `.bench/out/black_box.json`; nothing if it is not there."""
-    found = read("black_box")
+    found = told("black_box")
     if not found:
         return
     yield "## Attacks by queries\n"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from common import read
+from common import told
 from gallery.store import HELD_OUT, NAMES
 
 _ATTACKED = ("authors", "undefended", "standard", "adaptive", "by hand")
@@ -12,7 +12,7 @@ _POINTS = 0.05  # of the issue's rule
 
 def section() -> Iterable[str]:
     """The table, the words of each evaluation, and what the search was not developed against."""
-    found = [result for name in NAMES if (result := read(f"gallery/{name}")) is not None]
+    found = [result for name in NAMES if (result := told(f"gallery/{name}")) is not None]
     if not found:
         return
     yield "## A gallery of broken defences\n"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import zip_longest
 from typing import Any
 
-from common import read
+from common import told
 from redoubt.games import clopper_pearson
 
 _IMAGES = 1000
@@ -15,7 +15,7 @@ _COST_AIMS = {"fast": 2.2, "PGD-7": 8.5}
 def section() -> Iterable[str]:
     """All that was measured of it; nothing if nothing was."""
     rows = [row for name in _AIMS if (row := _row(name)) is not None]
-    cost = read("harden_cost")
+    cost = told("harden_cost")
     if not rows and not cost:
         return
     yield "## Hardening\n"
@@ -36,8 +36,8 @@ def section() -> Iterable[str]:
 
 def _row(name: str) -> list[str] | None:
     """One model; None if it was not trained or not attacked."""
-    made, clean = read(f"zoo/{name}"), read(f"strong/{name}-clean")
-    ours, theirs = read(f"strong/{name}-redoubt"), read(f"strong/{name}-autoattack")
+    made, clean = told(f"zoo/{name}"), told(f"strong/{name}-clean")
+    ours, theirs = told(f"strong/{name}-redoubt"), told(f"strong/{name}-autoattack")
     if made is None or clean is None or ours is None:
         return None
     fooled = [bool(one) for one in ours["fooled"]]

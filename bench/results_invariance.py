@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from common import read
+from common import told
 
 
 def section() -> Iterable[str]:
     """MNIST: for each ball, how many test images have a training image of another class in it."""
-    result = read("invariance")
+    result = told("invariance")
     if result is None:
         return
     yield "## Balls that the data do not bear (MNIST)\n"

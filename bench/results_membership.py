@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 _SETS = {"location30": "Location-30", "fashion_mnist": "Fashion-MNIST"}
 _MEASURES = ("tpr_at_fpr_0.001", "tpr_at_fpr_0.01", "membership_auc")
@@ -13,7 +13,7 @@ _NEAR_CHANCE = {"tpr_at_fpr_0.001": 0.005, "tpr_at_fpr_0.01": 0.02, "membership_
 
 def section() -> Iterable[str]:
     """What of it was measured."""
-    rows, speed = read("membership"), read("membership_speed")
+    rows, speed = told("membership"), told("membership_speed")
     if not (rows or speed):
         return
     yield "## Membership"

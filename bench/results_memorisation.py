@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from common import read
+from common import told
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/exposure.svg"
 _AIM = 20
@@ -14,7 +14,7 @@ _COLOURS = {"over-fitted": "#c0392b", "private": "#2463ba"}
 
 def section() -> Iterable[str]:
     """What of it was measured."""
-    rows = read("memorisation")
+    rows = told("memorisation")
     if not rows:
         return
     PICTURE.write_text(picture(rows))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 from redoubt.games import measured
 
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
@@ -11,7 +11,7 @@ _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 def section() -> Iterable[str]:
     """A table for each model and norm: median least distance, robust accuracy at radii, passes and seconds."""
-    rows: list[dict[str, Any]] = read("minimum_norm") or []
+    rows: list[dict[str, Any]] = told("minimum_norm") or []
     if not rows:
         return
     yield "## The nearest wrong answer"

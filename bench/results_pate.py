@@ -4,14 +4,14 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 _ACCURACY, _EPSILON = 0.985, 1.97
 
 
 def section() -> Iterable[str]:
     """Accuracy, epsilon, its parts and the votes: what of it was measured."""
-    found: dict[str, Any] = read("pate") or {}
+    found: dict[str, Any] = told("pate") or {}
     if not found:
         return
     rows = [found[seed] for seed in sorted(found, key=int)]
@@ -24,7 +24,7 @@ def section() -> Iterable[str]:
         f"noisy maximum with deviation {settings['deviation']:g}; inputs are asked about until epsilon {_EPSILON} at "
         "delta 1e-5 is spent, counted by how the votes fell. The student, a small network trained by consistency, "
         "learns from 9,000 test images without labels and is measured on the last 1,000. Settings were chosen among "
-        f"{len(read('pate_search') or [])} on training images, not accounted for. The epsilon that may "
+        f"{len(told('pate_search') or [])} on training images, not accounted for. The epsilon that may "
         "be published has the release of the cost in it; the third is by the paper's conversion."
     )
     yield ""

@@ -4,12 +4,12 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 
 def section() -> Iterable[str]:
     """What of it was measured."""
-    found, linear = read("poisoning"), read("poisoning_linear")
+    found, linear = told("poisoning"), told("poisoning_linear")
     if not (found or linear):
         return
     yield "## Poisoning"

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 _AIMS = {("mnist", 3.0): 0.987, ("fashion_mnist", 3.0): 0.897}
 _SETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
@@ -14,11 +14,11 @@ _LEAST_GAIN, _MOST_PRICE, _AGREE = 10, 1.3, 0.02
 
 def section() -> Iterable[str]:
     """Accuracy at epsilon, speed, agreement of the accountants: what of it was measured."""
-    accuracy, speed, accountants = (read(f"private_{name}") for name in ("accuracy", "speed", "accountants"))
+    accuracy, speed, accountants = (told(f"private_{name}") for name in ("accuracy", "speed", "accountants"))
     if not (accuracy or speed or accountants):
         return
     yield "## Private training"
-    yield from _accuracy(accuracy or [], read("private_search") or [])
+    yield from _accuracy(accuracy or [], told("private_search") or [])
     yield from _speed(speed)
     yield from _accountants(accountants or [])
 

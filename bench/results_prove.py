@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from common import read
+from common import told
 
 NAMES = {
     "dense": "dense, 2 x 32",
@@ -15,7 +15,7 @@ NAMES = {
 
 def section() -> Iterable[str]:
     """What is there of it."""
-    result = read("prove")
+    result = told("prove")
     if result is None:
         return
     yield "## Proofs\n"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from common import read
+from common import told
 
 AIM_TARGETED = 0.9  # published for patches of about a tenth of the image (Brown et al. 2017)
 
@@ -19,7 +19,7 @@ def _share(found: dict[str, Any]) -> str:
 
 def section() -> Iterable[str]:
     """All that was measured of it; nothing if nothing was."""
-    found = read("sets")
+    found = told("sets")
     if not found:
         return
     yield "## Beyond norm balls\n"

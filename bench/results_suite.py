@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import OUT, read
+from common import names, told
 from redoubt.games import clopper_pearson
 
 _MODELS = ("pgd", "trades", "fast", "fashion", "l2")
@@ -80,7 +80,7 @@ def section() -> Iterable[str]:
         stages = [f"{stage['standing']} ({stage['passes'] / run['images']:.0f})" for stage in run["stages"]]
         lines.append(f"| {name} | {run['clean']} | " + " | ".join(stages) + " |")
     yield "\n".join(lines) + "\n"
-    verdicts = read("suite_verdicts") or []
+    verdicts = told("suite_verdicts") or []
     for item in verdicts:
         yield f"`redoubt assess` on `fast`, requirement `{item['id']}`: **{item['verdict']}**. {item['reason']}\n"
     yield (
@@ -96,17 +96,16 @@ def section() -> Iterable[str]:
 
 def _runs(name: str) -> dict[str, list[dict[str, Any]]]:
     def kept(who: str) -> list[dict[str, Any]]:
-        files = sorted((OUT / "suite").glob(f"{name}-1000-{who}-*.json"))
-        return [read(f"suite/{file.stem}") for file in files]
+        return [told(run) for run in names(f"suite/{name}-1000-{who}-*")]
 
     return {who: kept(who) for who in ("redoubt", "autoattack")}
 
 
 def _together() -> Iterable[str]:
     """Seconds of both on fewer images, where they were taken one right after the other."""
-    for path in sorted((OUT / "suite").glob("*-autoattack-0.json")):
-        name, images = path.stem.split("-")[:2]
-        ours, theirs = read(f"suite/{name}-{images}-redoubt-0"), read(f"suite/{path.stem}")
+    for reference in names("suite/*-autoattack-0"):
+        name, images = reference.removeprefix("suite/").split("-")[:2]
+        ours, theirs = told(f"suite/{name}-{images}-redoubt-0"), told(reference)
         if images != "1000" and ours:
             mine, other = (run["stages"][-1] for run in (ours, theirs))
             yield (

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from common import read
+from common import told
 
 
 def section() -> Iterable[str]:
     """What is there of it."""
-    result = read("supply")
+    result = told("supply")
     if result is None:
         return
     formats = sum(not name.startswith("a ") for name in result["formats"])

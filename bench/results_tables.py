@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 
 def _share(point: dict[str, Any]) -> str:
@@ -13,7 +13,7 @@ def _share(point: dict[str, Any]) -> str:
 
 def section() -> Iterable[str]:
     """Adult: robust accuracy against the cost of a change, for each model and strategy."""
-    result = read("tables")
+    result = told("tables")
     if result is None:
         return
     budgets = [point["budget"] for point in next(iter(next(iter(result["models"].values()))["curves"].values()))]

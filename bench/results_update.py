@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from common import read
+from common import told
 
 _ORDER = ("no gate", "each update", "and all together", "and labels")
 
 
 def section() -> Iterable[str]:
     """Batches until the attack succeeds, by gate: what of it was measured."""
-    found: list[dict[str, Any]] = read("update") or []
+    found: list[dict[str, Any]] = told("update") or []
     if not found:
         return
     most = found[0]["most"]

@@ -30,7 +30,7 @@ import pyautoattack.square
 import torch
 from torch import Tensor, nn
 
-from common import images, model_of, policy_of, read, write
+from common import images, model_of, policy_of, write
 from redoubt.attacks.evasion import NES, EvasionAttack, HopSkipJump, RayS, Square
 from redoubt.data import load_data
 from redoubt.games import measured, play_round
@@ -354,13 +354,6 @@ def run(setting: Setting, part: str, count: int, limit: int, names: str) -> dict
     }
 
 
-def keep(result: dict[str, Any]) -> None:
-    """Put one setting's result beside those of the others."""
-    same = [other for other in read("black_box") or [] if other["name"] != result["name"]]
-    order = [setting.name for setting in SETTINGS]
-    write("black_box", sorted([*same, result], key=lambda one: order.index(one["name"])))
-
-
 def main() -> None:
     """All settings, or those whose name contains `--only`."""
     parser = argparse.ArgumentParser()
@@ -377,7 +370,7 @@ def main() -> None:
             print(f"bench: black box, {setting.name}", flush=True)
             result = run(setting, asked.part, asked.images, asked.limit, asked.contestants)
             if asked.part == "test" and not asked.contestants:
-                keep(result)
+                write(f"black_box/{setting.name}", result)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,12 @@ def alone(section: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     return part
 
 
+BLACK_BOX = [
+    f"{model}, {access}"
+    for access in ("scores", "label")
+    for model in ("plain, Linf 0.15", "plain, Linf 0.2", "plain, L2 2", "hardened, Linf 0.3", "hardened, L2 2")
+]
+
 PARTS = {
     "evasion": evasion,
     "suite": alone(results_suite.section),
@@ -330,7 +337,8 @@ PARTS = {
     "update": alone(results_update.section),
     "gallery": alone(results_gallery.section),
     "minimum norm": alone(results_minimum_norm.section),
-    "black box": alone(results_black_box.section),
+    "black box": alone(results_black_box.opening),
+    **{f"black box: {name}": alone(partial(results_black_box.race, name)) for name in BLACK_BOX},
     "sets": alone(results_sets.section),
     "tables": alone(results_tables.section),
     "invariance": alone(results_invariance.section),
@@ -357,7 +365,8 @@ def page(before: str) -> str:
         old = after.partition(end)[0].strip("\n")
         lines = measured(old)
         text = "\n".join([*lines, ""]) if lines else old
-        whole.append(f"{begin}\n\n{text.strip()}\n\n{end}\n")
+        if text.strip():
+            whole.append(f"{begin}\n\n{text.strip()}\n\n{end}\n")
     return "\n".join(whole)
 
 

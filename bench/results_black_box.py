@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from common import told
+from common import names, told
 
 _FEW = 10  # images fooled, below which no median is compared
 _BUDGETS = ("10", "50", "100", "500", "1000", "5000")
@@ -60,31 +60,30 @@ def _rows(setting: dict[str, Any]) -> Iterable[str]:
         yield "| " + " | ".join((name, fooled, *figures, *curve)) + " |"
 
 
-def section() -> Iterable[str]:
-    """Markdown, from `.bench/out/black_box.json`; nothing if it is not there."""
-    found = told("black_box")
-    if not found:
+def opening() -> Iterable[str]:
+    """Markdown: what all settings have in common; nothing unless one of them was measured."""
+    if names("black_box/*"):
+        yield "## Attacks by queries\n"
+        yield (
+            "`bench/black_box.py`: the first test images that the model answers rightly, one image at a time, seeded "
+            "by the image's number. One oracle counts for all: an attack ends at its first wrong answer inside the "
+            "set, whatever it meant the query for; a point asked twice counts once; the clean image is free. Median "
+            "and mean are over the images fooled; at 90 %, over the cheapest 90 % of all images. The last columns are "
+            "the curve: how many had fallen within so many queries. Aim: at equal success, a median of no more than "
+            "the peer's, and no fewer fooled.\n"
+        )
+
+
+def race(name: str) -> Iterable[str]:
+    """Markdown of one setting, from `.bench/out/black_box/NAME.json`; nothing if it is not there."""
+    setting = told(f"black_box/{name}")
+    if setting is None:
         return
-    yield "## Attacks by queries\n"
+    yield f"### {setting['model']}, {setting['within']}, {_ACCESS[setting['access']]}\n"
+    ways = {name: one["settings"] for name, one in setting["contestants"].items() if one["settings"]}
     yield (
-        "`bench/black_box.py`: the first test images that the model answers rightly, one image at a time, seeded by "
-        "the image's number. One oracle counts for all: an attack ends at its first wrong answer inside the set, "
-        "whatever it meant the query for; a point asked twice counts once; the clean image is free. Median and mean "
-        "are over the images fooled; at 90 %, over the cheapest 90 % of all images. The last columns are the curve: "
-        "how many had fallen within so many queries. Aim: at equal success, a median of no more than the peer's, and "
-        "no fewer fooled.\n"
+        f"{setting['images']} images, up to {setting['limit']:,} queries each. "
+        f"{'; '.join(f'{name}: {way}' for name, way in ways.items())}.\n"
     )
-    settings = sorted(
-        {
-            (name, one["settings"])
-            for setting in found
-            for name, one in setting["contestants"].items()
-            if one["settings"]
-        }
-    )
-    yield "Settings: " + "; ".join(f"{name}: {told}" for name, told in settings) + ".\n"
-    for setting in found:
-        yield f"### {setting['model']}, {setting['within']}, {_ACCESS[setting['access']]}\n"
-        yield f"{setting['images']} images, up to {setting['limit']:,} queries each.\n"
-        yield "\n".join(_rows(setting)) + "\n"
-        yield "\n".join(_duels(setting["contestants"])) + "\n"
+    yield "\n".join(_rows(setting)) + "\n"
+    yield "\n".join(_duels(setting["contestants"])) + "\n"

@@ -1,5 +1,6 @@
 """The adversary's handle on a model: what it may see, what it may afford, and what it has spent, per example."""
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from redoubt.models.base import Answer, Differentiable, Face, Model, Scored
 from redoubt.models.gradients import gradient_of
+from redoubt.models.leak import Leak
 from redoubt.models.rewire import Bridge, Rewired, Trace, trace
 from redoubt.models.sites import Edit, Site
 from redoubt.records import Access, Budget, Fault, Found, Work
@@ -121,6 +123,7 @@ class Metered:
         self._budget = budget
         self._rows = torch.arange(size)
         self._everyone = True
+        self._leak = 0.0
         self.meter = Meter.of(size)
 
     @property
@@ -141,6 +144,12 @@ class Metered:
         part = copy.copy(self)
         part._rows = self._rows[rows.cpu()]
         part._everyone = False
+        return part
+
+    def leaking(self, share: float) -> "Metered":
+        """The same handle on the same examples, whose slopes see past rectified units that are off: see `Leak`."""
+        part = copy.copy(self)
+        part._leak = share
         return part
 
     def query(self, x: Tensor) -> Answer:
@@ -180,7 +189,9 @@ class Metered:
         self._bill(point, forwards=1, backwards=1)
         leaf = point.detach().requires_grad_()
         with torch.enable_grad():
-            scored = model.scored(leaf if render is None else render(leaf))
+            image = leaf if render is None else render(leaf)
+            with Leak(self._leak) if self._leak else contextlib.nullcontext():
+                scored = model.scored(image)
             loss = objective(scored.logits) if joint is None else joint(scored)
             gradient = gradient_of(loss.sum(), leaf)
         suspicion = None if scored.suspicion is None else scored.suspicion.detach()

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.losses import cross_entropy, dlr, margin
 from redoubt.attacks.evasion.square import squares_of
+from redoubt.models.leak import SHARE
 from redoubt.models.meter import Metered, Slope
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.norms import L1Ball, L2Ball, LinfBall
@@ -37,10 +38,12 @@ class Leg(NamedTuple):
     loss: Literal["margin", "ce", "dlr"]
 
 
-# The first climbs are everybody's.  Then random changes take turns with gradients, since they find what lies behind a
-# flat or misleading slope, and need one pass where a slope needs two.  What takes one turn is played at once, as copies
-# in one batch: later rounds are for few examples, and few cost a processor nearly as much as many.
-_FIRST = (Leg("sample", "margin"), Leg("blocks", "ce"))
+# The first climbs are everybody's, one by the model's own slopes and one by slopes that see past rectified units that
+# are off, which find in a network trained for another norm what its own cannot.  Random changes take turns with both
+# later, since they find what lies behind any flat or misleading slope, and need one pass where a slope needs two.  What
+# takes one turn is played at once, as copies in one batch: later rounds are for few examples, and few cost a processor
+# nearly as much as many.
+_FIRST = ((Leg("sample", "margin"), 0.0), (Leg("blocks", "ce"), SHARE))
 _CLIMBS = (Leg("sample", "margin"), Leg("blocks", "margin"), Leg("sample", "ce"), Leg("blocks", "dlr"))
 _CHANGES = 4
 
@@ -54,7 +57,8 @@ class Cascade(EvasionAttack):
     in this order examples fell lately: most robust examples are told by their first two climbs, and cost no more, while
     those near the border get what the others leave over.  Compare A3 (Yao et al. 2022), which also drops examples by
     their losses; and AutoAttack (Croce and Hein 2020), whose losses and random search (Andriushchenko et al. 2020)
-    these are, played there at full length one after another.
+    these are, played there at full length one after another.  Half of its climbs see past rectified units that are off
+    (`redoubt.models.leak`).
 
     Does not cover: detectors and randomised models (`adaptive`); parts without a useful gradient in sets that have no
     random search here (all but Linf and L2 balls).
@@ -78,10 +82,11 @@ class Cascade(EvasionAttack):
         limit = min(_MOST * self.passes, budget.passes or _MOST * self.passes)
         field = _Field(model, x, y, within, limit, rng)
         steps = math.ceil(_LONGER * self.steps) if isinstance(within, L1Ball) else self.steps
-        for leg in _FIRST:
-            field.climb(field.most_hopeful(2), (leg,), steps)
+        for leg, leak in _FIRST:
+            field.climb(field.most_hopeful(2), (leg,), steps, leak)
         left = field.purse(min(self.passes, limit))
         by_chance = isinstance(within, LinfBall | L2Ball)
+        leaks = cycle((SHARE, 0.0))
         for chance in cycle((True, False) if by_chance else (False,)):
             each = _CHANGES * self.changes if chance else len(_CLIMBS) * (2 * steps + 2)
             rows = field.most_hopeful(_CHANGES if by_chance else 2 * len(_CLIMBS), narrow=True)
@@ -89,7 +94,7 @@ class Cascade(EvasionAttack):
             if left <= 0 or not len(rows):
                 break
             spent = int(field.spent.sum())
-            fell = field.change(rows, self.changes) if chance else field.climb(rows, _CLIMBS, steps)
+            fell = field.change(rows, self.changes) if chance else field.climb(rows, _CLIMBS, steps, next(leaks))
             field.learn(rows, fell)
             left -= int(field.spent.sum()) - spent
         return field.points
@@ -133,8 +138,11 @@ class _Field:
         deepest = float(fell.nonzero().max() + 1) / standing if fell.any() else 0.0
         self._share = min(max(_WIDER * deepest, _NARROWING * self._share, _NARROWEST), 1.0)
 
-    def climb(self, rows: Tensor, legs: Sequence[Leg], steps: int) -> Tensor:
-        """A climb of some rows along each leg, all at once, by a falling step; bool, which of them fell."""
+    def climb(self, rows: Tensor, legs: Sequence[Leg], steps: int, leak: float) -> Tensor:
+        """A climb of some rows along each leg, all at once, by a falling step; bool, which of them fell.
+
+        Slopes see past units that are off if there is a `leak`; whether anybody is fooled, the model itself says.
+        """
         first, copies = rows, len(legs)
         point = before = torch.cat([self._start(rows, leg.start) for leg in legs])
         group = self._group(rows, copies)
@@ -147,7 +155,7 @@ class _Field:
                 break
             if isinstance(within, L1Ball):
                 point = within.project(group.x, point)  # the stage may have narrowed
-            slope = self._slope(group, point, legs)
+            slope = self._slope(group, point, legs, leak)
             self.spent[rows.cpu()] += 2 * copies
             if within == self._within:
                 self._note(rows, point, margin(slope.logits, group.y), slope.fooled(group.y))
@@ -164,14 +172,14 @@ class _Field:
     def _group(self, rows: Tensor, copies: int) -> "_Group":
         return _Group(self._model.only(rows), torch.cat([self._x[rows]] * copies), self._y[rows].repeat(copies))
 
-    def _slope(self, group: "_Group", point: Tensor, legs: Sequence[Leg]) -> Slope:
+    def _slope(self, group: "_Group", point: Tensor, legs: Sequence[Leg], leak: float) -> Slope:
         losses = [_LOSSES[leg.loss] for leg in legs]
 
         def objective(logits: Tensor) -> Tensor:
             parts = zip(losses, logits.chunk(len(legs)), group.y.chunk(len(legs)), strict=True)
             return torch.cat([loss(z, y) for loss, z, y in parts])
 
-        return group.model.slope(point, objective, lambda p: self._within.render(group.x, p))
+        return group.model.leaking(leak).slope(point, objective, lambda p: self._within.render(group.x, p))
 
     def _stages(self, steps: int) -> Iterator[PerturbationSet]:
         """The set of each slope of a climb.

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.nearest import Nearest
+from redoubt.models.leak import SHARE
 from redoubt.models.meter import Metered, Slope
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.norms import NormBall
@@ -26,7 +27,9 @@ class FMN(EvasionAttack):
     Linf, L2, L1 and L0, by the norm of the set.  It differs from algorithm 1 of the paper: steps are the steepest of
     the norm itself, with momentum, and as long as the radius asks; each of the likeliest wrong classes has a short run
     from the clean input, and the one that came nearest is followed further from where it got to.  No class may use a
-    radius at which another one has succeeded, so what is spent on the wrong class is little.
+    radius at which another one has succeeded, so what is spent on the wrong class is little.  The short runs follow
+    slopes that see past rectified units that are off (`redoubt.models.leak`): by its own slopes, a network that was
+    hardened in Linf seems to stand twice as far in L2 and five times as far in L1.
 
     Does not cover randomised models nor parts without a useful gradient.
 
@@ -66,7 +69,7 @@ class FMN(EvasionAttack):
             if steps < 1 or not len(nearest):
                 return nearest.proposals()
             run = _Run.begin(nearest, likeliest[nearest.rows, rank], nearest.x, lengths[nearest.rows, rank])
-            _descend(nearest, run, steps, *_FIRST)
+            _descend(nearest, run, steps, *_FIRST, leak=SHARE)
             points[nearest.rows, rank], lengths[nearest.rows, rank] = run.best, run.best_length
             left -= 2 * steps + 1
         steps = int(min(self.refine, (left - 1) // 2))
@@ -75,7 +78,7 @@ class FMN(EvasionAttack):
             rank_of_best = lengths[rows].argmin(dim=1)
             start, reached = points[rows, rank_of_best], lengths[rows, rank_of_best]
             run = _Run.begin(nearest, likeliest[rows, rank_of_best], start, reached)
-            _descend(nearest, run, steps, *_SECOND)
+            _descend(nearest, run, steps, *_SECOND, leak=0.0)
         return nearest.proposals()
 
 
@@ -118,7 +121,7 @@ class _Run:
         self.found = self.found | wrong
 
 
-def _descend(nearest: Nearest, run: _Run, steps: int, longest: float, change: float) -> None:
+def _descend(nearest: Nearest, run: _Run, steps: int, longest: float, change: float, *, leak: float) -> None:
     """One run of every example that is not done: `steps` slopes, and one forward pass for the last point."""
     ball = nearest.ball
     for step in range(steps):
@@ -129,7 +132,7 @@ def _descend(nearest: Nearest, run: _Run, steps: int, longest: float, change: fl
             target, true = logits.gather(1, pair).unbind(dim=1)
             return target - true
 
-        slope = nearest.model.slope(run.point, towards)
+        slope = nearest.model.leaking(leak).slope(run.point, towards)
         wrong = slope.fooled(nearest.y)
         length = ball.length(run.point - nearest.x)
         run.learn(length, wrong)

@@ -11,6 +11,7 @@ from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.attacks.evasion.losses import margin
 from redoubt.attacks.evasion.nearest import Nearest
 from redoubt.attacks.evasion.standing import affordable
+from redoubt.models.leak import SHARE
 from redoubt.models.meter import Metered
 from redoubt.perturb.base import PerturbationSet
 from redoubt.perturb.pixels import L0Ball, by_pixel
@@ -27,7 +28,8 @@ class SigmaZero(EvasionAttack):
 
     The bar below which a change is undone rises while the answer is wrong and falls while it is right.  Counted and
     undone are whole pixels, as `L0Ball` counts them; the paper's coordinates are the same for one channel.  Lengths are
-    shares of the input range.  L0 only.
+    shares of the input range.  Beyond the paper, its slopes see past rectified units that are off
+    (`redoubt.models.leak`), behind which a hardened network hides all but some.  L0 only.
 
     Attributes:
         steps: slopes, of 2 passes each, and one forward pass at the end.
@@ -58,7 +60,7 @@ class SigmaZero(EvasionAttack):
         bar = torch.full((len(x),), _THRESHOLD, dtype=x.dtype, device=x.device)
         point = x
         for at in range(steps):
-            slope = nearest.model.slope(point, lambda logits: margin(logits, nearest.y))
+            slope = nearest.model.leaking(SHARE).slope(point, lambda logits: margin(logits, nearest.y))
             wrong = slope.fooled(nearest.y)
             gradient = slope.gradient
             keep = nearest.learn(point, wrong)

@@ -308,10 +308,14 @@ def cheaper() -> Iterable[str]:
 # ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def evasion(_before: str) -> list[str]:
-    """All that was measured of attacks and models; empty unless every step of it is done."""
-    sections = [list(section()) for section in (models, assessments, peers, reference, cheaper)]
-    return [machine(), *(text for section in sections for text in section)] if all(sections) else []
+def measured_here(section: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """A section on attacks and models as a part of the page, with the machine under its title."""
+
+    def part(_before: str) -> list[str]:
+        title, *rest = list(section()) or [""]
+        return [title, machine() + "\n", *rest] if rest else []
+
+    return part
 
 
 def alone(section: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -330,7 +334,11 @@ BLACK_BOX = [
 ]
 
 PARTS = {
-    "evasion": evasion,
+    "models": measured_here(models),
+    "assessments": measured_here(assessments),
+    "peers": measured_here(peers),
+    "reference": measured_here(reference),
+    "cheaper": measured_here(cheaper),
     "suite": alone(results_suite.section),
     "supply": alone(results_supply.section),
     "backdoor": alone(results_backdoor.section),

@@ -20,7 +20,8 @@ def section() -> Iterable[str]:
         "The least distance at which each image is answered wrongly, as each attack found it in one run, on images "
         "that the model answers rightly; and the share of them that stands at some radii, with its 95 % interval. "
         "Lower is a better attack. Passes are forward and backward passes per image, counted at the module. The "
-        "constants of `fmn` were chosen on test images of the plain model, which favours it there."
+        "constants of `fmn` were chosen on test images of the plain model, which favours it there; that its slopes "
+        "leak (`docs/decisions/0033`), and how much, on training images of both."
     )
     for norm, which in dict.fromkeys((row["norm"], row["model"]) for row in rows):
         mine = [row for row in rows if (row["norm"], row["model"]) == (norm, which)]

@@ -61,14 +61,14 @@ class _LeakyBackward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, share: float, in_place: bool) -> Tensor:
         ctx.share = share
-        ctx.save_for_backward(x > 0)
-        if not in_place:
-            return x.relu()
-        ctx.mark_dirty(x)
-        return x.relu_()
+        if in_place:
+            ctx.mark_dirty(x)
+        out = x.relu_() if in_place else x.relu()
+        ctx.save_for_backward(out)  # which the next layer keeps anyway
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (on,) = ctx.saved_tensors
+        (out,) = ctx.saved_tensors
         (gradient,) = gradients
-        return torch.where(on, gradient, gradient * ctx.share), None, None
+        return torch.ops.aten.leaky_relu_backward(gradient, out, ctx.share, False), None, None

@@ -1,7 +1,7 @@
 """The standard attack in any set: a cascade of short searches, each where those before it give most hope."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
@@ -21,7 +21,11 @@ from redoubt.records import Access, Budget
 _LOSSES = {"margin": margin, "ce": cross_entropy, "dlr": dlr}
 _FIRST_STEP, _LAST_STEP = 2.0, 0.02  # of the radius; along a cosine between them
 _LONGER = 2.5  # times the steps in an L1 ball
-_EARLY = 0.3  # share of an L1 climb's steps in each of the two wider balls
+_WIDER_BALLS: Mapping[type[PerturbationSet], Sequence[float]] = {
+    L1Ball: (3.0, 2.0),
+    L2Ball: (2.0, 1.5),
+}  # times the radius
+_EARLY = 0.3  # share of a climb's steps in each of them
 _MOMENTUM = 0.75  # weight of the new step, as in Auto-PGD
 _BLOCKS = 7  # along each side of the image, in a start of blocks
 _WINDOWS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.001)  # shares of the image that one change of a random search covers
@@ -153,7 +157,7 @@ class _Field:
                 point, before, group = point[each], before[each], self._group(rows, copies)
             if not len(rows):
                 break
-            if isinstance(within, L1Ball):
+            if isinstance(within, tuple(_WIDER_BALLS)):
                 point = within.project(group.x, point)  # the stage may have narrowed
             slope = self._slope(group, point, legs, leak)
             self.spent[rows.cpu()] += 2 * copies
@@ -184,14 +188,14 @@ class _Field:
     def _stages(self, steps: int) -> Iterator[PerturbationSet]:
         """The set of each slope of a climb.
 
-        In an L1 ball it begins in balls of three and two times the radius, where nobody can fall yet, since few
-        coordinates move at a time there, and a start inside the small ball gets stuck (Croce and Hein 2021, 4.2).
+        In L1 and L2 balls it begins in two wider ones, where nobody can fall yet.  In L1 few coordinates move at a time
+        there, and a start inside the small ball gets stuck (Croce and Hein 2021, 4.2).  In L2 it crosses a border that
+        lies outside, and follows it inwards.
         """
+        widths = next((widths for ball, widths in _WIDER_BALLS.items() if isinstance(self._within, ball)), ())
         for step in range(steps + 1):
-            wide = isinstance(self._within, L1Ball)
-            yield (
-                self._within.scaled(3.0 if step < 0.3 * steps else 2.0) if wide and step < 0.6 * steps else self._within
-            )
+            stage = int(step / (_EARLY * steps))
+            yield self._within.scaled(widths[stage]) if stage < len(widths) else self._within
 
     def change(self, rows: Tensor, changes: int) -> Tensor:
         """Random changes of the best point of some rows, a few at once, the best of them kept where the margin rises.

@@ -32,7 +32,6 @@ class Manner:
         smooth: how far around the point they are taken, as a share of a random move of the set; 0 is at the point.
         random: whether the model draws at random, so that one answer says little.
         still: start from the clean input, for detectors that see any noise; else from random points.
-        leak: of slopes that see past rectified units that are off, see `redoubt.models.leak`.
     """
 
     objective: Objective
@@ -40,7 +39,6 @@ class Manner:
     smooth: float = 0.0
     random: bool = False
     still: bool = False
-    leak: float = 0.0
 
     def cost(self, steps: int) -> int:
         """Passes of one climb, at most."""
@@ -202,7 +200,7 @@ def draw(
         at = within.project(x, point + manner.smooth * (within.sample(x, rng) - within.start(x)))
 
     def slope(objective: Callable[[Scored], Tensor]) -> Slope:
-        return model.leaking(manner.leak).slope(at, lambda z: z[:, 0], lambda p: within.render(x, p), joint=objective)
+        return model.slope(at, lambda z: z[:, 0], lambda p: within.render(x, p), joint=objective)
 
     if manner.objective.kind != "orthogonal":
         return slope(aims.climbed(manner.objective, rows, weight))

@@ -30,7 +30,6 @@ from redoubt.attacks.evasion.adaptive.parts import Flaw, Gap, Parts, find_parts
 from redoubt.attacks.evasion.adaptive.walk import walk
 from redoubt.attacks.evasion.base import EvasionAttack
 from redoubt.models.base import Scored
-from redoubt.models.leak import SHARE
 from redoubt.models.meter import BudgetExceeded, Metered
 from redoubt.models.sites import Site
 from redoubt.perturb.base import PerturbationSet
@@ -69,8 +68,6 @@ class Candidate:
             words.append(f"{self.manner.samples} gradients averaged")
         if self.manner.smooth:
             words.append("taken around the point")
-        if self.manner.leak:
-            words.append("past rectified units that are off")
         if self.manner.still:
             words.append("from the clean input")
         return "; ".join([*words, str(self.manner.objective)])
@@ -238,11 +235,9 @@ class _Search:
                 [*scores, *self._scored(self._fitted(parts), smooths, aims, first, some, purse // 4)], key=_rank
             )
         best = scores[0].candidate
-        variants = [replace(best.manner, leak=SHARE)]
         if first.objective.kind == "selective":  # alarms may hear any noise, that of a random start too
-            variants.append(replace(best.manner, still=True))
-        varied = self._score([replace(best, manner=one) for one in variants], aims, some, _QUICK, purse // 8)
-        best = sorted([scores[0], *varied], key=_rank)[0].candidate
+            quiet = [replace(best, manner=replace(best.manner, still=True))]
+            best = sorted([scores[0], *self._score(quiet, aims, some, _QUICK, purse // 8)], key=_rank)[0].candidate
         others = [
             replace(best, manner=replace(best.manner, objective=objective))
             for objective in _objectives(aims, first.objective)

@@ -68,7 +68,7 @@ ROWS = (
     Row("chosen flips", ChosenFlips()),
     Row("matching 0.3", MATCHED, radius=0.3),
     Row("matching 0.1", MATCHED, radius=0.1),
-    Row("one point", InfluencePoint(rounds=3), share=1 / 3000),
+    Row("one point", InfluencePoint(), share=1 / 3000),
     Row("chosen flips, checked", ChosenFlips(), checked=True),
     Row("matching 0.3, checked", MATCHED, radius=0.3, checked=True),
     Row("chosen flips, checked, aware", ChosenFlips(), checked=True, knows=True),

@@ -32,7 +32,7 @@ from redoubt.records.training import TrainingRecipe
 ADAPTER = Adapter(Face((1, 8, 8), 0.0, 1.0, 10))
 RECIPE = TrainingRecipe(epochs=12, batch=32, learning_rate=5e-3)
 MOST = 8
-ATTACKS = [RandomFlips(), ChosenFlips(), InfluencePoint(rounds=2, steps=5), GradientMatching(steps=20, restarts=1)]
+ATTACKS = [RandomFlips(), ChosenFlips(), InfluencePoint(rounds=5), GradientMatching(steps=20, restarts=1)]
 
 
 def build(seed):
@@ -145,6 +145,41 @@ def test_a_moved_point_brings_the_target_nearer_and_moving_it_the_other_way_does
     x = scene.data.x.clone()
     x[row] = noise
     assert refitted(scene, Dataset(x, scene.data.y, "", ""), target) > moved
+
+
+@pytest.fixture(scope="module")
+def regression(digits):
+    """300 threes and eights in a softmax regression on pixels, to which influence applies exactly."""
+    data, x, y = digits
+    rows = ((data.y == 3) | (data.y == 8)).nonzero().squeeze(1)
+    two, labels = data.x[rows], (data.y[rows] == 8).long()
+    adapter = Adapter(Face((1, 8, 8), 0.0, 1.0, 2))
+    surrogate = Surrogate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), adapter)  # its weights play no part
+    asked = ((y == 3) | (y == 8)).nonzero().squeeze(1)
+    small = Dataset(two, labels, "digits", digest_of(two, labels))
+    return Scene(small, 2, (0.0, 1.0), 9, (surrogate,)), x[asked], (y[asked] == 8).long()
+
+
+def after_points(regression, at, points):
+    """Loss of a held-out digit at the wrong label, after so many points were moved; and before."""
+    scene, x, y = regression
+    (surrogate,), target = scene.surrogates, Target(x[at], int(y[at]), 1 - int(y[at]))
+    losses = []
+    for data in (scene.data, InfluencePoint(points=points).poison(scene, target, 0).data):
+        head = fit_head(surrogate.look(data.x), data.y, 2)
+        seen = head.lift(surrogate.look(target.x[None])) @ head.weights.T
+        losses.append(float(F.cross_entropy(seen, torch.tensor([target.wanted]))))
+    return losses
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_more_points_are_never_weaker(regression, at):
+    """Of a regression fitted once for many steps, nine points overshot together, and did less than one."""
+    clean, one = after_points(regression, at, 1)
+    found = [clean, one, *(after_points(regression, at, points)[1] for points in (3, 9))]
+    assert found == sorted(found, reverse=True)
+    assert found[1] < 0.8 * clean
+    assert found[3] < 0.3 * clean
 
 
 def test_matched_gradients_point_where_training_on_the_target_would(scene, target):

@@ -2,9 +2,12 @@
 
 The label stays.  Putting z' for z among N training points changes the loss at the target, at the label that is wanted,
 by `-s . (grad L(z') - grad L(z)) / N` to first order, where s is the inverse Hessian's product with that loss's
-gradient.  The row is taken whose input can gain most within its reach, to first order; then the input is moved by
-signed steps along the gradient of `s . grad L(z')`, and the regression is fitted again on the moved point every few
-steps.
+gradient.  Those rows are taken whose inputs can gain most so, along signed steps through their reach.
+
+Of the regression fitted on the moved points, the gradient of `s . grad L(z')` with respect to z' is that of the target's
+loss itself; of one fitted before they moved it is not, and several points that follow the same stale gradient overshoot
+together.  So the regression is fitted again after each signed step, and a step after which the loss is no lower is taken
+back and halved.
 
 Not covered: victims whose features move.  Where the whole network is trained from scratch, the features that the poison
 was made for are only like the victim's; a single point among thousands then seldom decides anything.
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from redoubt.attacks.poisoning.base import Poisoned, PoisoningAttack, Scene, Target, changed
@@ -21,6 +25,8 @@ from redoubt.attacks.poisoning.softmax import Head, fit_head
 from redoubt.attacks.poisoning.surrogate import Surrogate
 
 _PART = 512
+_WAY = 8  # steps through the reach, by which rows are chosen
+_ROUGHLY, _SETTLED = 1e-2, 1e-5  # how exact solves and fits are of which the next one goes on
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,14 @@ class InfluencePoint(PoisoningAttack):
 
     Attributes:
         points: how many rows are changed, as far as they may be.
-        rounds: how often the regression is fitted again.
-        steps: signed steps between.
-        step: length of a step, as a share of how far an input may move (of the range, where that is all of it).
+        rounds: signed steps, with a fit after each; the paper takes 100.
+        step: first length of a step, as a share of how far an input may move (of the range, where that is all of it).
         l2: penalty of the regression; best as the victim's own.
     """
 
     points: int = 1
-    rounds: int = 5
-    steps: int = 20
-    step: float = 0.04
+    rounds: int = 40
+    step: float = 0.1
     l2: float = 1e-3
 
     name: ClassVar[str] = "influence-point"
@@ -49,38 +53,40 @@ class InfluencePoint(PoisoningAttack):
         if target is None:
             raise ValueError("it takes a target")
         surrogate, data = scene.surrogates[0], scene.data
-        features = surrogate.look(data.x)
-        head = fit_head(features, data.y, scene.classes, l2=self.l2)
-        looked, wanted = surrogate.look(target.x.unsqueeze(0)), torch.tensor([target.wanted])
-        solved = head.solve(head.slope(head.lift(looked), wanted))
+        moved = surrogate.look(data.x)
+        head = fit_head(moved, data.y, scene.classes, l2=self.l2)
+        asked, wanted = head.lift(surrogate.look(target.x.unsqueeze(0))), torch.tensor([target.wanted])
+        solved = head.solve(head.slope(asked, wanted), _ROUGHLY)
         rows = self._rows(scene, head, solved)
-        x, clean, y = data.x.clone(), data.x[rows], data.y[rows]
-        low, high = scene.span
-        length = self.step * (high - low if scene.radius is None else scene.radius)
-        at, moved = clean, features.clone()
-        best, least = clean, torch.inf
+        clean, y, length = data.x[rows], data.y[rows], self.step * _reach(scene)
+        best, least = clean, _loss(head, asked, wanted)
         for _ in range(self.rounds):
-            for _ in range(self.steps):
-                _, slope = _influence(surrogate, head, solved, at, y)
-                at = scene.clamp(at + length * slope.sign(), clean)
+            _, slope = _influence(surrogate, head, solved, best, y)
+            at = scene.clamp(best + length * slope.sign(), clean)
             moved[rows] = surrogate.look(at)
-            head = fit_head(moved, data.y, scene.classes, l2=self.l2, start=head)
-            loss = float(torch.nn.functional.cross_entropy(head.lift(looked) @ head.weights.T, wanted))
+            then = fit_head(moved, data.y, scene.classes, l2=self.l2, start=head, settled=_SETTLED)
+            loss = _loss(then, asked, wanted)
             if loss < least:
-                best, least = at, loss
-            solved = head.solve(head.slope(head.lift(looked), wanted))
+                best, least, head = at, loss, then
+                solved = head.solve(head.slope(asked, wanted), _ROUGHLY)
+            else:
+                length /= 2
+        x = data.x.clone()
         x[rows] = best
         return changed(scene, x, data.y)
 
     def _rows(self, scene: Scene, head: Head, solved: Tensor) -> Tensor:
-        """Those whose influence can be raised most: its gradient's product with the way to the reach's far corner."""
+        """Those whose influence can be raised most, along signed steps that lead through the reach."""
         data, gains = scene.data, []
         for at in torch.split(torch.arange(len(data)), _PART):
-            clean = data.x[at]
-            _, slope = _influence(scene.surrogates[0], head, solved, clean, data.y[at])
-            low, high = scene.span
-            corner = scene.clamp(torch.where(slope > 0, high, low).to(clean), clean)
-            gains.append(((corner - clean) * slope).flatten(1).sum(dim=1))
+            clean, y = data.x[at], data.y[at]
+            start, slope = _influence(scene.surrogates[0], head, solved, clean, y)
+            point, most = clean, start
+            for _ in range(_WAY):
+                point = scene.clamp(point + _reach(scene) / _WAY * slope.sign(), clean)
+                value, slope = _influence(scene.surrogates[0], head, solved, point, y)
+                most = torch.maximum(most, value)
+            gains.append(most - start)
         may = scene.may().gather(1, data.y[:, None])[:, 0]
         gain = torch.cat(gains).masked_fill(~may, -torch.inf)
         chosen = gain.argsort(descending=True, stable=True)[: min(self.points, scene.most)]
@@ -90,13 +96,23 @@ class InfluencePoint(PoisoningAttack):
         return chosen
 
 
+def _reach(scene: Scene) -> float:
+    """How far each value of an input may be moved."""
+    low, high = scene.span
+    return high - low if scene.radius is None else scene.radius
+
+
+def _loss(head: Head, asked: Tensor, wanted: Tensor) -> float:
+    """Of the lifted target, at the label that is wanted."""
+    return float(F.cross_entropy(asked @ head.weights.T, wanted))
+
+
 def _influence(surrogate: Surrogate, head: Head, solved: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`s . grad L(z)` of B points, summed, and its gradient with respect to their inputs."""
+    """`s . grad L(z)` of each of B points, `[B]`, and its gradients with respect to their inputs."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         phi = head.lift(surrogate.features(x))
         p = torch.softmax(phi @ head.weights.T, dim=1)
-        error = p - torch.nn.functional.one_hot(y, len(head.weights))
-        total = (error * (phi @ solved.T)).sum()
-        (slope,) = torch.autograd.grad(total, x)
-    return total.detach(), slope
+        each = ((p - F.one_hot(y, len(head.weights))) * (phi @ solved.T)).sum(dim=1)
+        (slope,) = torch.autograd.grad(each.sum(), x)
+    return each.detach(), slope

@@ -50,13 +50,21 @@ class Head:
         p = torch.softmax(phi @ self.weights.T, dim=1)
         return (p - F.one_hot(y, len(self.weights))).T @ phi / len(y)
 
-    def solve(self, slope: Tensor) -> Tensor:
-        """The inverse Hessian's product with `slope`, `[K, D + 1]`, by conjugate gradients."""
+    def solve(self, slope: Tensor, residual: float = _SOLVED) -> Tensor:
+        """The inverse Hessian's product with `slope`, `[K, D + 1]`, by conjugate gradients to that relative residual."""
         p = torch.softmax(self.phi @ self.weights.T, dim=1)
-        return _conjugate(partial(_curved, self.phi, p, self.l2), slope)
+        return _conjugate(partial(_curved, self.phi, p, self.l2), slope, residual)
 
 
-def fit_head(features: Tensor, y: Tensor, classes: int, *, l2: float = 1e-3, start: Head | None = None) -> Head:
+def fit_head(
+    features: Tensor,
+    y: Tensor,
+    classes: int,
+    *,
+    l2: float = 1e-3,
+    start: Head | None = None,
+    settled: float = _SETTLED,
+) -> Head:
     """Fit it to its optimum, by Newton's method with conjugate gradients and halved steps.
 
     Args:
@@ -65,6 +73,7 @@ def fit_head(features: Tensor, y: Tensor, classes: int, *, l2: float = 1e-3, sta
         classes: K.
         l2: the penalty, above 0.
         start: a head of nearly the same data, from which to go on, with its scale.
+        settled: the relative fall of the loss at which it stops; looser for one fit of many in a row.
     """
     scale = start.scale if start else float(features.square().mean().sqrt().clamp_min(1e-12))
     phi = _lifted(features, scale)
@@ -84,7 +93,7 @@ def fit_head(features: Tensor, y: Tensor, classes: int, *, l2: float = 1e-3, sta
         if length <= 1e-6:
             break
         weights, before, now = weights - length * move, now, then
-        if before - now < _SETTLED * before.abs():
+        if before - now < settled * before.abs():
             break
     return Head(weights, scale, phi, l2)
 

@@ -37,7 +37,7 @@ from redoubt.attacks.poisoning import (
 )
 from redoubt.data import Dataset, digest_of
 from redoubt.data.idx import read_idx
-from redoubt.detectors.label_check import agreeing, kept_rows, passing
+from redoubt.detectors.poison.label_check import agreeing, kept_rows, passing
 from redoubt.games.poisoning import accuracy_drop, admitted, targets_flipped
 from redoubt.models import Face
 from redoubt.models.adapter import Adapter

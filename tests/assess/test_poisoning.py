@@ -129,12 +129,38 @@ def test_indiscriminate_flips_of_one_per_cent_hardly_matter(policy, tmp_path):
     assert "Victims" in reported(tmp_path / "e")
 
 
-def test_a_check_of_the_data_leaves_flips_out(policy, tmp_path):
-    found = played(policy(share="5 %", more=", targets: 2, neighbours: 10, strategies: [random-flips]"), tmp_path / "e")
-    (outcome,) = found.outcomes
-    assert outcome.broke or outcome.caught is not None
-    assert found.neighbours == 10
-    assert found.lost is None or found.lost < 0.2
+CHECKED = ", targets: 2, neighbours: 10, strategies: [random-flips]"
+
+
+def test_a_check_of_the_data_leaves_flips_out_and_one_who_knows_it_slips_through(policy, tmp_path):
+    """Most labels drawn at random contradict their neighbours; those that one who knows has chosen do not."""
+    found = played(policy(share="5 %", more=CHECKED), tmp_path / "e")
+    unaware, aware = found.outcomes
+    assert [one.played for one in found.outcomes] == ["random-flips, unaware", "random-flips, aware"]
+    assert (unaware.broke, aware.broke) == (None, None)
+    assert unaware.rows == 20
+    assert unaware.caught > 0.7
+    assert aware.caught < 0.5 * unaware.caught
+    assert found.lost < 0.15
+    assert found.strongest in {"random-flips, unaware", "random-flips, aware"}
+    assert set(found.targets[0].flipped) == {"random-flips, unaware", "random-flips, aware"}
+    page = reported(tmp_path / "e")
+    assert "random-flips, aware" in page
+    assert "by an adversary who knew that" in page
+
+
+def test_the_worse_of_knowing_the_check_and_not_knowing_it_is_kept(policy, tmp_path, monkeypatch):
+    """One who is told that every row passes with its own label alone, and so has no flip left, does as the other."""
+
+    def own_labels_alone(_, y, classes, __):
+        return torch.nn.functional.one_hot(y, classes).bool()
+
+    monkeypatch.setattr(jobs, "passing", own_labels_alone)
+    found = played(policy(share="5 %", more=CHECKED), tmp_path / "e")
+    unaware, aware = found.outcomes
+    assert aware.broke is None
+    assert (aware.measures, aware.rows, aware.caught) == (unaware.measures, unaware.rows, unaware.caught)
+    assert not [sign for sign in found.signs if sign.name is SignName.BROKEN_STRATEGY]
 
 
 def test_victims_that_are_unlike_the_model_are_a_sign(policy, tmp_path):
@@ -186,7 +212,7 @@ def test_it_is_explained(policy):
     assert "may change 1 % of what a model is trained on (npz:train.npz)" in said
     assert "each value of an input by at most 0.1, but no label" in said
     assert "Strategies: gradient-matching, influence-point." in said
-    assert "20 nearest rows" in said
+    assert "20 nearest rows. Each strategy is played by an adversary who knows that, and by one who does not" in said
     wide = " ".join(explain(policy(require="accuracy_drop <= 0.02", more="").policy))
     assert "must fall by at most 2 %" in wide
     assert "by giving rows wrong labels" in wide

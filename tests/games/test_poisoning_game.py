@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from redoubt.attacks.poisoning import Poisoned, Scene
+from redoubt.attacks.poisoning import PoisonedSet, Scene
 from redoubt.data import Dataset
 from redoubt.games.measures import clopper_pearson
 from redoubt.games.poisoning import (
@@ -31,7 +31,7 @@ def test_what_is_out_of_reach_is_put_back():
     y[2] = 1
     y[3] = 7
     x[4] = 0.55
-    found = admitted(here, Poisoned(Dataset(x, y, "", ""), torch.zeros(6, dtype=torch.bool)))
+    found = admitted(here, PoisonedSet(Dataset(x, y, "", ""), torch.zeros(6, dtype=torch.bool)))
     assert found.rows.tolist() == [True, False, True, False, False, False]
     assert torch.allclose(found.data.x[0], torch.tensor(0.6))
     assert found.data.y.tolist() == [0, 1, 1, 1, 0, 1]
@@ -42,7 +42,7 @@ def test_honest_poison_stays_as_it_is():
     here = scene()
     y = here.data.y.clone()
     y[5] = 0
-    found = admitted(here, Poisoned(Dataset(here.data.x, y, "", ""), torch.zeros(6, dtype=torch.bool)))
+    found = admitted(here, PoisonedSet(Dataset(here.data.x, y, "", ""), torch.zeros(6, dtype=torch.bool)))
     assert torch.equal(found.data.y, y)
     assert found.rows.tolist() == [False] * 5 + [True]
 
@@ -50,7 +50,7 @@ def test_honest_poison_stays_as_it_is():
 def test_another_shape_is_a_fault():
     here = scene()
     with pytest.raises(ValueError, match="another shape"):
-        admitted(here, Poisoned(Dataset(here.data.x[:3], here.data.y[:3], "", ""), torch.zeros(3)))
+        admitted(here, PoisonedSet(Dataset(here.data.x[:3], here.data.y[:3], "", ""), torch.zeros(3)))
 
 
 def test_more_victims_do_not_narrow_the_interval():

@@ -3,6 +3,7 @@
 The plan:
 
 1. the adversary is told the data, the recipe and the targets            (judge)
+   and of a check that the data go through, if any: one is told, another is not
 2. a strategy makes poisoned data for each target, or for none           (strategy)
 3. the judge puts back what was not allowed                              (judge)
 4. victims are trained from scratch, with seeds that nobody was told     (judge)
@@ -24,7 +25,7 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from redoubt.attacks.poisoning import Poisoned, Scene
+from redoubt.attacks.poisoning import PoisonedSet, Scene
 from redoubt.data import Dataset, digest_of
 from redoubt.games.measures import LEVEL, clopper_pearson, strongest_of
 from redoubt.records import Bound, Estimated, Figure, Interval, Measured, Sign, Verdict
@@ -45,7 +46,7 @@ class Fallen:
     after: Tensor
 
 
-def admitted(scene: Scene, found: Poisoned) -> Poisoned:
+def admitted(scene: Scene, found: PoisonedSet) -> PoisonedSet:
     """What of a strategy's poison is allowed: changed inputs within reach, labels of 0..K-1, no more rows than that.
 
     Rows beyond the number, the last ones, are put back as they were.
@@ -60,7 +61,7 @@ def admitted(scene: Scene, found: Poisoned) -> Poisoned:
     rows &= rows.cumsum(0) <= scene.most
     x = torch.where(rows.view(-1, *[1] * (x.dim() - 1)), x, clean.x)
     y = torch.where(rows, y, clean.y)
-    return Poisoned(Dataset(x, y, clean.source, digest_of(x, y)), rows)
+    return PoisonedSet(Dataset(x, y, clean.source, digest_of(x, y)), rows)
 
 
 def targets_flipped(hits: Tensor, level: float = LEVEL) -> Measured:

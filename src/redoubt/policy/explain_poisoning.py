@@ -47,5 +47,6 @@ def _check(requirement: PoisoningRequirement) -> str:
         return ""
     return (
         f" Before that, rows are left out whose label is not the most frequent among their {requirement.neighbours:,} "
-        "nearest rows, which the adversary knows."
+        "nearest rows. Each strategy is played by an adversary who knows that, and by one who does not; the worse "
+        "counts."
     )

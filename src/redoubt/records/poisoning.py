@@ -62,6 +62,7 @@ class PoisoningRequirement(Requirement):
     neighbours: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
         description="Check the data before victims are trained: leave out each row whose label is not the one that "
-        "most of so many nearest rows have, in the features of a model of the data as they are (deep k-NN). The "
-        "adversary knows. No check when absent.",
+        "most of so many nearest rows have, in the features of a model of the data as they are (deep k-NN). Every "
+        "strategy is played by an adversary who knows that, and by one who does not; the worse counts. No check when "
+        "absent.",
     )

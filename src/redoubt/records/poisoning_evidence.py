@@ -13,11 +13,19 @@ class PoisoningOutcome(Record):
     """What one strategy brought about."""
 
     strategy: str
+    aware: bool | None = Field(
+        default=None, description="Whether the adversary knew the check of the data; none where there was no check."
+    )
     parameters: dict[str, bool | int | float | str | None]
     measures: tuple[Figure, ...] = Field(description="Of this strategy alone, at 95 % each; none if it broke.")
     rows: Count = Field(default=0, description="Rows that it changed, the most of all its poisons.")
     caught: Share | None = Field(default=None, description="Share of them that the check of the data left out.")
     broke: str | None = Field(default=None, description="Why the strategy could not be played to its end.")
+
+    @property
+    def played(self) -> str:
+        """The strategy, and whether it knew the check if there was one."""
+        return self.strategy if self.aware is None else f"{self.strategy}, {'aware' if self.aware else 'unaware'}"
 
 
 class PoisonedTarget(Record):
@@ -26,7 +34,7 @@ class PoisonedTarget(Record):
     row: Count = Field(description="Row in the test data as taken.")
     label: Count
     wanted: Count
-    flipped: dict[str, Count] = Field(description="Strategy to victims that answer as wanted.")
+    flipped: dict[str, Count] = Field(description="Strategy, as it was played, to victims that answer as wanted.")
     tensor: str = Field(description="Key of the input in `examples.safetensors`.")
 
 
@@ -51,7 +59,7 @@ class PoisoningEvidence(RequirementEvidence):
     neighbours: int | None = Field(default=None, description="Of the check that the data went through, if any.")
     lost: Share | None = Field(default=None, description="Share of honest rows that the check left out: the mean.")
     outcomes: tuple[PoisoningOutcome, ...]
-    strongest: str | None = Field(default=None, description="The strategy that did most, by the required measure.")
+    strongest: str | None = Field(default=None, description="What did most, by the required measure, as it was played.")
     targets: tuple[PoisonedTarget, ...] = ()
 
     @property

@@ -121,14 +121,15 @@ def check_sentence(requirement: PoisoningEvidence) -> str:
     lost = "" if requirement.lost is None else f" Of honest rows {words.percent(requirement.lost)} were left out."
     return (
         "Before victims were trained, rows whose label is not the most frequent among their "
-        f"{words.count(requirement.neighbours)} nearest rows were left out, and the adversary knew that.{lost}"
+        f"{words.count(requirement.neighbours)} nearest rows were left out. Each strategy was played by an adversary "
+        f"who knew that (aware), and by one who did not.{lost}"
     )
 
 
 def _row(outcome: PoisoningOutcome, names: list[str], strongest: str | None) -> _Row:
     figures: dict[str, Figure] = {figure.measure: figure for figure in outcome.measures}
     return _Row(
-        strategy=words.one_line(outcome.strategy),
+        strategy=words.one_line(outcome.played),
         parameters=[
             f"{words.one_line(key)}={words.one_line(str(value))}" for key, value in sorted(outcome.parameters.items())
         ],
@@ -136,7 +137,7 @@ def _row(outcome: PoisoningOutcome, names: list[str], strongest: str | None) -> 
         rows=words.count(outcome.rows),
         caught="" if outcome.caught is None else words.percent(outcome.caught),
         broke=words.one_line(outcome.broke or ""),
-        strongest=outcome.strategy == strongest,
+        strongest=outcome.played == strongest,
     )
 
 

@@ -29,11 +29,11 @@ def conclude_poison(plan: PoisoningPlan, setting: Setting) -> tuple[PoisoningEvi
     said = plan.clean["said"].long()
     outcomes: list[PoisoningOutcome] = []
     fallen: dict[str, Fallen] = {}
-    for attack in plan.attacks:
-        outcome, found = _play(plan, attack, said, y)
+    for attack, aware in plan.manners:
+        outcome, found = _play(plan, attack, aware, said, y)
         outcomes.append(outcome)
         if found is not None:
-            fallen[attack.name] = found
+            fallen[outcome.played] = found
     measures = strongest(list(fallen.values())) if fallen else ()
     victims = Victims(
         source=requirement.victims.source or system.policy.model.source,
@@ -69,17 +69,26 @@ def conclude_poison(plan: PoisoningPlan, setting: Setting) -> tuple[PoisoningEvi
 
 
 def _play(
-    plan: PoisoningPlan, attack: PoisoningAttack, said: Tensor, y: Tensor
+    plan: PoisoningPlan, attack: PoisoningAttack, aware: bool, said: Tensor, y: Tensor
 ) -> tuple[PoisoningOutcome, Fallen | None]:
     """What a strategy brought about; a target counts as flipped only where clean data do not flip it already.
 
-    Poison that could not be made for one target leaves the strategy broken: the others alone would be a choice.
+    Poison that could not be made for one target leaves the strategy broken: the others alone would be a choice.  An
+    adversary who knows the check, and found nothing that passes it, did what one who does not know it did.
     """
     rows: list[int | None] = [aim.row for aim in plan.aims] or [None]
-    parts = [plan.poisoned[attack.name, row] for row in rows]
+    parts = [plan.poisoned[attack.name, aware, row] for row in rows]
+    parts = [
+        plan.poisoned[attack.name, False, row] if "idle" in part else part
+        for row, part in zip(rows, parts, strict=True)
+    ]
+    knows = None if plan.requirement.neighbours is None else aware
     broke = next((bytes(part["broke"].tolist()).decode(errors="replace") for part in parts if "broke" in part), None)
     if broke is not None:
-        return PoisoningOutcome(strategy=attack.name, parameters=attack.parameters, measures=(), broke=broke), None
+        lost = PoisoningOutcome(
+            strategy=attack.name, aware=knows, parameters=attack.parameters, measures=(), broke=broke
+        )
+        return lost, None
     after = torch.stack([part["said"].long() for part in parts])  # [T, V, A]
     hits = None
     if plan.aims:
@@ -97,6 +106,7 @@ def _play(
         caught = float((changed & gone).sum() / changed.sum().clamp_min(1))
     outcome = PoisoningOutcome(
         strategy=attack.name,
+        aware=knows,
         parameters=attack.parameters,
         measures=poisoning_measures(found),
         rows=int(changed.sum(dim=1).max()),
@@ -121,12 +131,12 @@ def _strongest(outcomes: Sequence[PoisoningOutcome], measure: str) -> str | None
     def strength(outcome: PoisoningOutcome) -> float:
         return next(figure.value for figure in outcome.measures if figure.measure == measure)
 
-    return max(played, key=strength).strategy if played else None
+    return max(played, key=strength).played if played else None
 
 
 def _signs(outcomes: Sequence[PoisoningOutcome], victims: Victims) -> list[Sign]:
     signs = [
-        Sign(name=SignName.BROKEN_STRATEGY, explanation=f"{outcome.strategy} broke off: {outcome.broke}.")
+        Sign(name=SignName.BROKEN_STRATEGY, explanation=f"{outcome.played} broke off: {outcome.broke}.")
         for outcome in outcomes
         if outcome.broke
     ]

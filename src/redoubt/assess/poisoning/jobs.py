@@ -4,6 +4,7 @@ Each is a function of what it says, so that its result can be kept and used agai
 them beyond the choice of targets.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import safetensors
@@ -15,6 +16,7 @@ from redoubt.assess.system import System, code_digest, repeatable, versions
 from redoubt.attacks.membership.shadows import Trainer
 from redoubt.attacks.membership.shadows.build import trainer_for
 from redoubt.attacks.poisoning import (
+    NothingToChangeError,
     PoisoningAttack,
     Scene,
     Surrogate,
@@ -24,7 +26,7 @@ from redoubt.attacks.poisoning import (
     surrogates_of,
 )
 from redoubt.data import Dataset, load_data
-from redoubt.detectors.label_check import agreeing, kept_rows, passing
+from redoubt.detectors.poison.label_check import agreeing, kept_rows, passing
 from redoubt.games.poisoning import admitted
 from redoubt.models.adapter import Adapter
 from redoubt.models.locate import nowhere
@@ -154,12 +156,14 @@ class PoisonJob:
         attack: what makes the poison.
         row: the target, a row of the test data; None for none.
         wanted: the label that it is to get.
+        aware: whether the adversary knows the check that the data go through.
     """
 
     ground: Ground
     attack: PoisoningAttack
     row: int | None
     wanted: int
+    aware: bool = False
 
     @property
     def name(self) -> str:
@@ -180,21 +184,28 @@ class PoisonJob:
         """Over the target and the strategy too."""
         ground = self.ground
         radius = ground.requirement.radius
-        what: list[Json] = [repr(self.attack), self.row, self.wanted, ground.most, radius, SURROGATES]
+        what: list[Json] = [repr(self.attack), self.row, self.wanted, self.aware, ground.most, radius, SURROGATES]
         return digest(["poison", *ground.claim, *what]).removeprefix("sha256:")
 
     def perform(self, system: System) -> bytes:
-        """Make it, train and ask; where the strategy breaks, say why."""
+        """Make it, train and ask; where the strategy breaks, say why.
+
+        An adversary who knows the check, and finds nothing that passes it, does what one who does not know it does.
+        """
         ready = ready_in(self.ground, system)
         scene, target = ready.scene, None
+        if not self.aware:
+            scene = dataclasses.replace(scene, passing=None)
         if self.row is not None:
             target = Target(system.data.x[self.row], int(system.data.y[self.row]), self.wanted)
         seed = _seed(self.ground.seed, self.attack.name, -1 if self.row is None else self.row)
         with repeatable(seed):
             try:
                 found = admitted(scene, self.attack.poison(scene, target, seed))
+            except NothingToChangeError as error:
+                return _pack({"idle": torch.ones(1)}) if self.aware else _broke(error)
             except (RedoubtError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:
-                return _pack({"broke": torch.tensor(list(f"{type(error).__name__}: {error}".encode()[:300]))})
+                return _broke(error)
             return _trained(self.ground, ready.trainer, found.data, found.rows, system)
 
 
@@ -209,6 +220,12 @@ def _trained(ground: Ground, trainer: Trainer, data: Dataset, rows: Tensor | Non
         data = kept_rows(data, kept)
     said = answers_after(trainer, data, system.data.x, ground.victims)
     return _pack({"said": said.int(), "rows": changed, "kept": kept})
+
+
+def _broke(error: Exception) -> bytes:
+    """Why a strategy could not be played."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return _pack({"broke": torch.tensor(list(said.encode()[:300]))})
 
 
 def most_of(share: float, rows: int) -> int:

@@ -39,7 +39,7 @@ class PoisoningPlan:
         attacks: the strategies, in order.
         aims: the targets; none where accuracy is to fall.
         clean: the result of training on clean data.
-        poisoned: results by strategy and target's row; None for no target.
+        poisoned: results by strategy, whether it knows the check, and target's row; None for no target.
     """
 
     requirement: PoisoningRequirement
@@ -48,17 +48,23 @@ class PoisoningPlan:
     attacks: tuple[PoisoningAttack, ...]
     aims: tuple[Aim, ...]
     clean: dict[str, Tensor] = field(default_factory=dict)
-    poisoned: dict[tuple[str, int | None], dict[str, Tensor]] = field(default_factory=dict)
+    poisoned: dict[tuple[str, bool, int | None], dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def manners(self) -> list[tuple[PoisoningAttack, bool]]:
+        """Each strategy, and whether it knows the check; where the data are checked, played without and with it."""
+        aware = [False] if self.requirement.neighbours is None else [False, True]
+        return [(attack, knows) for attack in self.attacks for knows in aware]
 
     @property
     def chains(self) -> list[ChainOf]:
         """A chain for each job: none waits for another."""
         jobs: list[CleanJob | PoisonJob] = [CleanJob(self.ground)]
-        for attack in self.attacks:
+        for attack, aware in self.manners:
             if self.aims:
-                jobs += [PoisonJob(self.ground, attack, aim.row, aim.wanted) for aim in self.aims]
+                jobs += [PoisonJob(self.ground, attack, aim.row, aim.wanted, aware) for aim in self.aims]
             else:
-                jobs.append(PoisonJob(self.ground, attack, None, -1))
+                jobs.append(PoisonJob(self.ground, attack, None, -1, aware))
         return [(_alone(job), 1) for job in jobs]
 
     def take(self, job: CleanJob | PoisonJob, content: bytes) -> None:
@@ -66,7 +72,7 @@ class PoisoningPlan:
         if isinstance(job, CleanJob):
             self.clean = unpack(content)
         else:
-            self.poisoned[job.attack.name, job.row] = unpack(content)
+            self.poisoned[job.attack.name, job.aware, job.row] = unpack(content)
 
 
 def _alone(job: CleanJob | PoisonJob) -> Generator[CleanJob | PoisonJob, object, None]:

@@ -1,6 +1,13 @@
 """Strategies for the poisoning game, one file each, and what an adversary knows who plays them."""
 
-from redoubt.attacks.poisoning.base import Poisoned, PoisoningAttack, Scene, Target, rows_allowed
+from redoubt.attacks.poisoning.base import (
+    NothingToChangeError,
+    PoisonedSet,
+    PoisoningAttack,
+    Scene,
+    Target,
+    rows_allowed,
+)
 from redoubt.attacks.poisoning.flips import ChosenFlips, RandomFlips
 from redoubt.attacks.poisoning.influence import InfluencePoint
 from redoubt.attacks.poisoning.matching import GradientMatching
@@ -13,7 +20,8 @@ __all__ = [
     "GradientMatching",
     "Head",
     "InfluencePoint",
-    "Poisoned",
+    "NothingToChangeError",
+    "PoisonedSet",
     "PoisoningAttack",
     "RandomFlips",
     "Scene",

@@ -68,7 +68,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Poisoned:
+class PoisonedSet:
     """A training set with poison in it.
 
     Attributes:
@@ -78,6 +78,10 @@ class Poisoned:
 
     data: Dataset
     rows: Tensor
+
+
+class NothingToChangeError(ValueError):
+    """There is no row that a strategy may change, or none of which a change would help."""
 
 
 class PoisoningAttack(abc.ABC):
@@ -97,7 +101,7 @@ class PoisoningAttack(abc.ABC):
     aimless: ClassVar[bool]
 
     @abc.abstractmethod
-    def poison(self, scene: Scene, target: Target | None, seed: int) -> Poisoned:
+    def poison(self, scene: Scene, target: Target | None, seed: int) -> PoisonedSet:
         """Change at most `scene.most` rows.
 
         Args:
@@ -106,7 +110,8 @@ class PoisoningAttack(abc.ABC):
             seed: of whatever is drawn.
 
         Raises:
-            ValueError: there is no row that it could change, or no target where it takes one.
+            NothingToChangeError: there is no row that it could change.
+            ValueError: it takes a target, and there is none.
             ModelError: the surrogates do not let themselves be differentiated.
         """
 
@@ -128,8 +133,8 @@ def rows_allowed(share: float, rows: int) -> int:
     return math.floor(share * rows * (1 + 1e-12))
 
 
-def changed(scene: Scene, x: Tensor, y: Tensor) -> Poisoned:
+def changed(scene: Scene, x: Tensor, y: Tensor) -> PoisonedSet:
     """The poisoned set of these inputs and labels; rows that are as they were do not count as changed."""
     before = scene.data
     rows = (x != before.x).flatten(1).any(dim=1) | (y != before.y)
-    return Poisoned(Dataset(x, y, before.source, digest_of(x, y)), rows)
+    return PoisonedSet(Dataset(x, y, before.source, digest_of(x, y)), rows)

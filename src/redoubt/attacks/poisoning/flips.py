@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from redoubt.attacks.poisoning.base import Poisoned, PoisoningAttack, Scene, Target, changed
+from redoubt.attacks.poisoning.base import NothingToChangeError, PoisonedSet, PoisoningAttack, Scene, Target, changed
 from redoubt.attacks.poisoning.softmax import fit_head
 
 
@@ -22,7 +22,7 @@ class RandomFlips(PoisoningAttack):
     flips: ClassVar[bool] = True
     aimless: ClassVar[bool] = True
 
-    def poison(self, scene: Scene, target: Target | None, seed: int) -> Poisoned:
+    def poison(self, scene: Scene, target: Target | None, seed: int) -> PoisonedSet:
         rng, y = Generator().manual_seed(seed), scene.data.y
         may = scene.may() & ~_own(y, scene.classes)
         if target is not None:
@@ -54,7 +54,7 @@ class ChosenFlips(PoisoningAttack):
     flips: ClassVar[bool] = True
     aimless: ClassVar[bool] = True
 
-    def poison(self, scene: Scene, target: Target | None, seed: int) -> Poisoned:
+    def poison(self, scene: Scene, target: Target | None, seed: int) -> PoisonedSet:
         y, surrogate = scene.data.y, scene.surrogates[0]
         features = surrogate.look(scene.data.x)
         order = torch.randperm(len(y), generator=Generator().manual_seed(seed))
@@ -73,7 +73,7 @@ class ChosenFlips(PoisoningAttack):
         chosen = best.argsort(descending=True, stable=True)[: scene.most]
         chosen = chosen[best[chosen] > 0]
         if not len(chosen):
-            raise ValueError("no flip that is allowed helps")
+            raise NothingToChangeError("no flip that is allowed helps")
         return _relabelled(scene, rows[chosen], label[chosen])
 
 
@@ -84,11 +84,11 @@ def _own(y: Tensor, classes: int) -> Tensor:
 
 def _some(rows: Tensor, most: int, rng: Generator) -> Tensor:
     if not len(rows):
-        raise ValueError("there is no row whose label may be changed")
+        raise NothingToChangeError("there is no row whose label may be changed")
     return rows[torch.randperm(len(rows), generator=rng)[:most]]
 
 
-def _relabelled(scene: Scene, rows: Tensor, labels: Tensor) -> Poisoned:
+def _relabelled(scene: Scene, rows: Tensor, labels: Tensor) -> PoisonedSet:
     y = scene.data.y.clone()
     y[rows] = labels
     return changed(scene, scene.data.x, y)

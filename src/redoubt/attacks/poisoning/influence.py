@@ -4,10 +4,10 @@ The label stays.  Putting z' for z among N training points changes the loss at t
 by `-s . (grad L(z') - grad L(z)) / N` to first order, where s is the inverse Hessian's product with that loss's
 gradient.  Those rows are taken whose inputs can gain most so, along signed steps through their reach.
 
-Of the regression fitted on the moved points, the gradient of `s . grad L(z')` with respect to z' is that of the target's
-loss itself; of one fitted before they moved it is not, and several points that follow the same stale gradient overshoot
-together.  So the regression is fitted again after each signed step, and a step after which the loss is no lower is taken
-back and halved.
+Of the regression fitted on the moved points, the gradient of `s . grad L(z')` with respect to z' is that of the
+target's loss itself; of one fitted before they moved it is not, and several points that follow the same stale gradient
+overshoot together.  So the regression is fitted again after each signed step, and a step after which the loss is no
+lower is taken back and halved.
 
 Not covered: victims whose features move.  Where the whole network is trained from scratch, the features that the poison
 was made for are only like the victim's; a single point among thousands then seldom decides anything.
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from redoubt.attacks.poisoning.base import Poisoned, PoisoningAttack, Scene, Target, changed
+from redoubt.attacks.poisoning.base import NothingToChangeError, PoisonedSet, PoisoningAttack, Scene, Target, changed
 from redoubt.attacks.poisoning.softmax import Head, fit_head
 from redoubt.attacks.poisoning.surrogate import Surrogate
 
@@ -49,7 +49,7 @@ class InfluencePoint(PoisoningAttack):
     flips: ClassVar[bool] = False
     aimless: ClassVar[bool] = False
 
-    def poison(self, scene: Scene, target: Target | None, seed: int) -> Poisoned:
+    def poison(self, scene: Scene, target: Target | None, seed: int) -> PoisonedSet:
         if target is None:
             raise ValueError("it takes a target")
         surrogate, data = scene.surrogates[0], scene.data
@@ -92,7 +92,7 @@ class InfluencePoint(PoisoningAttack):
         chosen = gain.argsort(descending=True, stable=True)[: min(self.points, scene.most)]
         chosen = chosen[gain[chosen].isfinite()]
         if not len(chosen):
-            raise ValueError("there is no row that may be changed")
+            raise NothingToChangeError("there is no row that may be changed")
         return chosen
 
 

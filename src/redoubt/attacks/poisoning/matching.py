@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from redoubt.attacks.poisoning.base import Poisoned, PoisoningAttack, Scene, Target, changed
+from redoubt.attacks.poisoning.base import NothingToChangeError, PoisonedSet, PoisoningAttack, Scene, Target, changed
 from redoubt.attacks.poisoning.surrogate import Surrogate
 
 _FALLS = (3 / 8, 5 / 8, 7 / 8)
@@ -47,7 +47,7 @@ class GradientMatching(PoisoningAttack):
     flips: ClassVar[bool] = False
     aimless: ClassVar[bool] = False
 
-    def poison(self, scene: Scene, target: Target | None, seed: int) -> Poisoned:
+    def poison(self, scene: Scene, target: Target | None, seed: int) -> PoisonedSet:
         if target is None:
             raise ValueError("it takes a target")
         rng, data = Generator().manual_seed(seed), scene.data
@@ -100,7 +100,7 @@ def _rows(scene: Scene, target: Target) -> Tensor:
     may = scene.may().gather(1, data.y[:, None])[:, 0]
     rows = (may & (data.y == target.wanted)).nonzero().squeeze(1)
     if not len(rows):
-        raise ValueError("there is no row of the wanted class that may be changed")
+        raise NothingToChangeError("there is no row of the wanted class that may be changed")
     error = torch.softmax(surrogate.scores(data.x[rows]), dim=1) - F.one_hot(data.y[rows], scene.classes)
     return rows[error.norm(dim=1).argsort(descending=True, stable=True)[: scene.most]]
 

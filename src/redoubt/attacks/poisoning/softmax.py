@@ -51,7 +51,7 @@ class Head:
         return (p - F.one_hot(y, len(self.weights))).T @ phi / len(y)
 
     def solve(self, slope: Tensor, residual: float = _SOLVED) -> Tensor:
-        """The inverse Hessian's product with `slope`, `[K, D + 1]`, by conjugate gradients to that relative residual."""
+        """The inverse Hessian's product with `slope`, `[K, D + 1]`, by conjugate gradients to that residual."""
         p = torch.softmax(self.phi @ self.weights.T, dim=1)
         return _conjugate(partial(_curved, self.phi, p, self.l2), slope, residual)
 

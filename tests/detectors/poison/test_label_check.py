@@ -5,7 +5,7 @@ import torch
 from torch import Generator
 
 from redoubt.data import Dataset, digest_of
-from redoubt.detectors.label_check import agreeing, kept_rows, passing, votes
+from redoubt.detectors.poison.label_check import agreeing, kept_rows, passing, votes
 from redoubt.records import DataError
 
 

@@ -169,6 +169,107 @@ def test_3_the_same_batch_gives_the_same_weights_and_other_models_learn_none():
 # ── 4 compare, 5 judge ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+ONNX = """\
+redoubt: 1
+system: digits
+model:
+  source: onnx:{name}
+  input: {{shape: [1, 8, 8], range: [0, 1]}}
+  classes: 10
+data:
+  test: {{source: sklearn:digits/test, take: 300}}
+adversaries:
+  insider: {{knows: weights, budget: {{passes: 10}}}}
+requirements:
+  - id: noise
+    game: evasion
+    adversary: insider
+    within: {{norm: linf, radius: 0.04}}
+    require: robust_accuracy >= 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def regression():
+    """Coefficients `[64, 10]` of a softmax regression on digits."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = load_digits(return_X_y=True)
+    fitted = LogisticRegression(max_iter=200).fit(x / 16, y)
+    return fitted.coef_.T.astype(np.float32)
+
+
+def in_two_files(folder, coefficients, scale=1.0, name="reader"):
+    """The regression as an ONNX model whose coefficients lie in a file beside it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(scale * coefficients, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder.mkdir(exist_ok=True)
+    onnx.save_model(
+        model, folder / f"{name}.onnx", save_as_external_data=True, location=f"{name}.data", size_threshold=0
+    )
+    return folder / f"{name}.onnx"
+
+
+def test_3_an_onnx_model_of_two_files_is_packed_into_one_and_the_next_one_is_compared_with_it(
+    tmp_path, unconfined, regression
+):
+    """Also the model in force, in two files itself, is kept whole as what later updates are counted from."""
+    in_two_files(tmp_path, regression)
+    path = tmp_path / "policy.yaml"
+    path.write_text(ONNX.format(name="reader.onnx") + UPDATE)
+    evidence, state = try_candidate(path, in_two_files(tmp_path / "new", regression, 1.01, "next"), START)
+    assert (evidence.outcome, state.became) == ("accepted", "in force"), evidence.reasons
+    assert files(evidence, path) == {"handed", "weights.onnx", "before.yaml", "evidence.json", "state.json"}
+    folder = Shelf(path).of(evidence.id)
+    assert {each.name for each in (folder / "handed").iterdir()} == {"next.onnx", "next.data"}
+    assert evidence.weights == digest((folder / "weights.onnx").read_bytes())
+    assert read_policy(path).policy.model.source == f"onnx:policy.updates/{evidence.id}/weights.onnx"
+    later, _ = try_candidate(path, in_two_files(tmp_path / "later", regression, 1.02, "next"), START)
+    assert later.outcome == "accepted", later.reasons
+    against = {change.against: change for change in later.changes if change.measure == "disagreement"}
+    assert against["anchor"].value == 0
+    assert later.anchor not in (None, later.current)
+
+
+def test_1_tensors_beside_an_onnx_model_that_lead_elsewhere_or_that_nobody_signed_are_refused(
+    tmp_path, unconfined, regression
+):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    in_two_files(tmp_path, regression)
+    path = tmp_path / "policy.yaml"
+    path.write_text(ONNX.format(name="reader.onnx") + UPDATE)
+    new = in_two_files(tmp_path / "new", regression, 1.01, "next")
+    (tmp_path / "new/next.data").rename(tmp_path / "elsewhere")
+    (tmp_path / "new/next.data").symlink_to(tmp_path / "elsewhere")
+    evidence, _ = try_candidate(path, new, START)
+    assert evidence.outcome == "refused"
+    assert "no plain file beside the model" in evidence.reasons[0]
+    assert files(evidence, path) == {"candidate.refused", "before.yaml", "evidence.json", "state.json"}
+    (tmp_path / "new/next.data").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "new/next.data")
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "signer.pub").write_bytes(key.public_key().public_bytes(*pem))
+    signature = new.with_name("next.onnx.sig")
+    signature.write_bytes(sign_model(new, key, signature))
+    demanded = "  source: onnx:reader.onnx\n  signature: {bundle: reader.onnx.sig, key: signer.pub}\n"
+    path.write_text(path.read_text().replace("  source: onnx:reader.onnx\n", demanded))
+    evidence, _ = try_candidate(path, new, START)
+    assert evidence.outcome == "refused"
+    assert evidence.reasons[0].endswith("its tensors lie in next.data, which nobody signed.")
+
+
 def test_4_in_the_sandbox_with_requirements_and_the_evidence_says_what_held_it(path):
     """The one test in which the real child runs: what it loads, limits and answers."""
     path.write_text(path.read_text().replace("requirements: ignore", "reassess: {examples: 40, passes: 100}"))

@@ -47,6 +47,19 @@ def read_onnx(path: Path, gate: Gate = OPEN) -> tuple[Any, str]:
     return model, sha256(*parts)
 
 
+def pack_onnx(path: Path) -> bytes:
+    """The model as one file, with the tensors in it that lay beside it.
+
+    Raises:
+        ModelError: as `read_onnx`, or it has more than 2 GiB, which is as much as protobuf holds.
+    """
+    model, _ = read_onnx(path)
+    if model.ByteSize() >= MAX_BYTES:
+        raise ModelError(f"{path.name} has more than 2 GiB with its tensors", remedy="give a smaller model")
+    packed: bytes = model.SerializeToString()
+    return packed
+
+
 def nodes_of(graph: Any) -> list[Any]:
     """All nodes of the graph and of the graphs inside it."""
     found: list[Any] = []

@@ -1,15 +1,17 @@
 """A candidate as it is handed in: read once, through the supply gate."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from redoubt.models.onnx_file import MAX_BYTES
 from redoubt.policy import PolicyFile
 from redoubt.records import ModelError, PolicyError, digest
 from redoubt.supply.artefact import MOST_BYTES, read_once
 from redoubt.supply.gate import Gate
+from redoubt.supply.graphs.onnx import externals_of
 from redoubt.supply.judge import judge
 from redoubt.supply.scan import sizes_beside
 from redoubt.supply.signing.bundle import MOST_BUNDLE
@@ -32,6 +34,7 @@ class Handed:
         raw: its bytes.
         why: what the supply gate has against it; empty if nothing.
         bundle: its signature, if the policy demands one.
+        parts: of an ONNX model, the files of tensors beside it, by their names from there.
     """
 
     kind: Literal["weights", "batch"]
@@ -39,11 +42,18 @@ class Handed:
     raw: bytes
     why: str
     bundle: bytes | None = None
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Of the bytes."""
-        return digest(self.raw)
+        """Of the bytes; with files beside them, of all digests."""
+        own = digest(self.raw)
+        return digest([own, {name: digest(raw) for name, raw in self.parts.items()}]) if self.parts else own
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.raw) + sum(len(raw) for raw in self.parts.values())
 
 
 def hand_in(candidate: Path, file: PolicyFile) -> Handed:
@@ -83,7 +93,27 @@ def hand_in(candidate: Path, file: PolicyFile) -> Handed:
     except ModelError as error:
         return Handed("weights", name, raw, f"{error.what}.")
     signed = read_once(_signature(candidate), MOST_BUNDLE) if model.signature is not None else None
-    return Handed("weights", name, admitted, "", signed)
+    beside = sorted({each.location for each in externals_of(admitted)}) if scheme == "onnx" else []
+    if beside and signed is not None:
+        why = f"The signature is about {candidate.name} alone, and its tensors lie in {beside[0]}, which nobody signed."
+        return Handed("weights", name, raw, why)
+    try:
+        parts = _parts(candidate, beside, MAX_BYTES - len(raw))
+    except ModelError as error:
+        return Handed("weights", name, raw, f"{error.what}.")
+    return Handed("weights", name, admitted, "", signed, parts)
+
+
+def _parts(candidate: Path, beside: list[str], room: int) -> dict[str, bytes]:
+    """The files of tensors beside an ONNX model, whose places the supply gate has found sound."""
+    folder, parts = candidate.resolve().parent, {}
+    for location in beside:
+        file = folder / location
+        if not file.resolve().is_relative_to(folder):
+            raise ModelError(f"{candidate.name} reads {location}, which leads out of its folder")
+        parts[location] = read_once(file, max(room, 0), follow_links=False)
+        room -= len(parts[location])
+    return parts
 
 
 def _signature(candidate: Path) -> Path:

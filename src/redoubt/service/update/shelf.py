@@ -1,7 +1,8 @@
 """Where candidates are kept: `POLICY.updates/<id>/`, the refused ones and those that wait for a person as well.
 
 candidate.<suffix>   the file that was handed in, byte for byte
-weights.safetensors  what came of a batch, or of weights; the model's file if it is put in force
+handed/              an ONNX model with tensors in files beside it, as it was handed in
+weights.*            what came of a batch, or of such a model; then the model's file if it is put in force
 before.yaml          the policy that it was compared with
 evidence.json        what was measured, and the outcome (canonical JSON)
 state.json           what became of it: by whom, when
@@ -22,6 +23,7 @@ from redoubt.storage import write_atomically
 
 Became = Literal["person", "refused", "in force", "rejected", "rolled back"]
 ANCHOR = "anchor.json"
+WEIGHTS, PACKED, HANDED = "weights.safetensors", "weights.onnx", "handed"
 
 
 class State(Record):

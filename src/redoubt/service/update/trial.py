@@ -5,6 +5,7 @@ The order of steps, which the tests' names repeat:
 1. hand in   read it once, through the supply gate
 2. keep      under an id, whatever becomes of it
 3. learn     if it is a batch: in the sandbox, on a copy of the model; what comes of it passes the supply gate as well
+   pack      if it is an ONNX model with tensors in files beside it: in the sandbox, into one file, that a digest pins
 4. compare   in the sandbox: held-out data, past queries, requirements
 5. judge     by the policy's bounds
 6. write     the evidence
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 from redoubt import __version__
 from redoubt.games.update import judge_update
 from redoubt.models.adapter import face_of
+from redoubt.models.onnx_file import pack_onnx
 from redoubt.policy import PolicyFile, read_policy
 from redoubt.records import (
     ModelError,
@@ -40,10 +42,11 @@ from redoubt.service.sandbox.run import Ended, run_sandboxed
 from redoubt.service.update.admit import Handed, hand_in
 from redoubt.service.update.force import BY, Force, in_force, relative, switch
 from redoubt.service.update.queries import past_queries
-from redoubt.service.update.shelf import Anchor, Shelf, State
+from redoubt.service.update.shelf import HANDED, PACKED, WEIGHTS, Anchor, Shelf, State
 from redoubt.storage import write_atomically
 from redoubt.supply.artefact import MOST_BYTES, read_once
 from redoubt.supply.gate import Gate
+from redoubt.supply.graphs.onnx import externals_of
 
 _LEAST_FILE = 64 * 2**20  # bytes that a sandbox may write to one file
 
@@ -155,10 +158,10 @@ def reject(policy: Path, identity: str, by: str, now: float) -> State:
 
 
 def vouch_for(shelf: Shelf, file: Path) -> None:
-    """Keep a copy of a model's file as what later updates are counted from."""
+    """Keep a copy of a model's file as what later updates are counted from; with the tensors beside it, if any."""
     raw = read_once(file, MOST_BYTES)
     name = f"anchor{file.suffix}"
-    write_atomically(shelf.folder / name, raw)
+    write_atomically(shelf.folder / name, pack_onnx(file) if file.suffix == ".onnx" and externals_of(raw) else raw)
     shelf.vouch(Anchor(file=name, digest=digest(raw)))
 
 
@@ -199,7 +202,10 @@ def _keep(shelf: Shelf, force: Force, update: Update, handed: Handed) -> _Trial:
                 f"this candidate was handed in before, and is {state.became} (by {state.by})",
                 remedy=f"see {folder / 'evidence.json'}",
             )
-    write_atomically(folder / (handed.name if not handed.why else "candidate.refused"), handed.raw)
+    own = "candidate.refused" if handed.why else f"{HANDED}/{handed.name}" if handed.parts else handed.name
+    for name, raw in handed.parts.items():
+        write_atomically(folder / HANDED / name, raw)
+    write_atomically(folder / own, handed.raw)
     write_atomically(folder / "before.yaml", force.now.text.encode())
     if handed.bundle is not None:
         write_atomically(folder / f"{handed.name}.sig", handed.bundle)
@@ -214,6 +220,10 @@ def _try(trial: _Trial, shelf: Shelf) -> UpdateEvidence:
         scratch = Path(name)
         if trial.handed.kind == "batch":
             why = _learn(trial, scratch)
+            if why:
+                return _evidence(trial, "refused", (why,))
+        elif trial.handed.parts:
+            why = _pack(trial, scratch)
             if why:
                 return _evidence(trial, "refused", (why,))
         else:
@@ -240,11 +250,25 @@ def _learn(trial: _Trial, scratch: Path) -> str:
     ended = _sandboxed(trial, scratch, {"do": "learn", "batch": str((trial.folder / trial.handed.name).resolve())})
     if ended.result is None:
         return f"The batch could not be learnt. {ended.why}"
+    return _take(trial, scratch / WEIGHTS, "safetensors")
+
+
+def _pack(trial: _Trial, scratch: Path) -> str:
+    """Put an ONNX model and the tensors beside it into one file; why there is none, or nothing if there is."""
+    whole = (trial.folder / HANDED / trial.handed.name).resolve()
+    ended = _sandboxed(trial, scratch, {"do": "pack", "candidate": str(whole)})
+    if ended.result is None:
+        return f"The candidate could not be read. {ended.why}"
+    return _take(trial, scratch / PACKED, "onnx")
+
+
+def _take(trial: _Trial, made: Path, wanted: str) -> str:
+    """Keep what came out of the sandbox, if the supply gate has nothing against it; else why."""
     try:
-        raw = Gate().admit(scratch / "weights.safetensors", "safetensors", _most_file(trial))
+        raw = Gate().admit(made, wanted, _most_file(trial))
     except ModelError as error:
-        return f"What came of the batch is refused: {error.what}."
-    trial.weights = trial.folder / "weights.safetensors"
+        return f"What came of the {trial.handed.kind} is refused: {error.what}."
+    trial.weights = trial.folder / made.name
     write_atomically(trial.weights, raw)
     return ""
 
@@ -277,7 +301,7 @@ def _sandboxed(trial: _Trial, scratch: Path, job: Mapping[str, Json]) -> Ended:
 
 def _most_file(trial: _Trial) -> int:
     file = _current_file(trial.force.now)
-    return max(4 * (file.stat().st_size if file is not None else 0), _LEAST_FILE)
+    return max(4 * (file.stat().st_size if file is not None else 0), 2 * trial.handed.size, _LEAST_FILE)
 
 
 def _current_file(file: PolicyFile) -> Path | None:

@@ -16,6 +16,7 @@ from redoubt.assess.system import repeatable, versions
 from redoubt.data import Dataset, load_data
 from redoubt.games.update import Said, against_stored, compare, contradicted
 from redoubt.models import Model, load_model
+from redoubt.models.onnx_file import pack_onnx
 from redoubt.policy import PolicyFile, parse_policy
 from redoubt.records import (
     DataSource,
@@ -30,9 +31,9 @@ from redoubt.records import (
 from redoubt.records.canonical import Json
 from redoubt.records.update_evidence import Against
 from redoubt.service.update.learn import learn_batch
+from redoubt.service.update.shelf import PACKED, WEIGHTS
 
 _BATCH = 250
-WEIGHTS = "weights.safetensors"  # what a learnt batch leaves in the folder
 
 
 class Guilty(Exception):
@@ -54,18 +55,22 @@ def perform(job: dict[str, Any], folder: Path) -> Json:
     """Do a job.
 
     Args:
-        job: `do` is `learn` or `compare`; `policy` and `path` are the text in force and where its file lies; the other
-            keys are explained in `redoubt.service.update.trial`.
+        job: `do` is `learn`, `pack` or `compare`; `policy` and `path` are the text in force and where its file lies;
+            the other keys are explained in `redoubt.service.update.trial`.
         folder: where files may be written.
 
     Returns:
-        `Observed` as JSON, or nothing for `learn`.
+        `Observed` as JSON; versions alone for `learn` and `pack`.
 
     Raises:
         Guilty: the candidate is to blame that there is no result.
         RedoubtError: the policy, its data or the model in force is.
     """
     torch.set_num_threads(1)
+    if job["do"] == "pack":
+        with _blaming():
+            (folder / PACKED).write_bytes(pack_onnx(Path(job["candidate"])))
+        return {"versions": versions()}
     file = parse_policy(job["policy"].encode(), Path(job["path"]))
     update = file.policy.update or Update()
     current = _load(file, file.policy.model)

@@ -4,7 +4,7 @@ import math
 from statistics import NormalDist
 
 from redoubt.policy.words import listed
-from redoubt.records import UPDATE_MEASURES, Policy, Update
+from redoubt.records import UPDATE_MEASURES, EvasionRequirement, Policy, Update
 
 _LEVEL = 0.95
 
@@ -20,16 +20,35 @@ def explain_update(policy: Policy, update: Update) -> list[str]:
         if update.total is not None
         else " Updates are not counted together: many small ones may lead anywhere."
     )
-    again = (
-        f" Evasion requirements are assessed again on {update.reassess.examples:,} examples, "
-        f"{update.reassess.passes:,} passes each, and none may be violated."
-        if update.requirements == "hold"
-        else ""
-    )
     return [
         f"redoubt update compares a candidate with the model in force on {where.source}{past}. It is put in force if "
         f"the whole 95 % interval of each keeps its bound, refused if one breaks it, and left to a person otherwise: "
-        f"{listed(bounds, 'and')}.{together}{again} {_needs(policy, update)}"
+        f"{listed(bounds, 'and')}.{together}{_again(policy, update)} {_needs(policy, update)}"
+    ]
+
+
+def _again(policy: Policy, update: Update) -> str:
+    """Which requirements are assessed again, and which are not."""
+    left = not_reassessed(policy, update)
+    some = len(left) < len(policy.requirements)
+    found = (
+        f" Evasion requirements are assessed again on {update.reassess.examples:,} examples, "
+        f"{update.reassess.passes:,} passes each, and none may be violated."
+        if some
+        else ""
+    )
+    return found + (f" Not assessed again: {listed(left, 'and')}." if left else "")
+
+
+def not_reassessed(policy: Policy, update: Update) -> list[str]:
+    """The requirements of which the gate says nothing of a candidate: each with its game.
+
+    The other games take models trained from scratch, or many more inputs than a small budget has.
+    """
+    return [
+        f"{each.id} ({each.game})"
+        for each in policy.requirements
+        if update.requirements == "ignore" or not isinstance(each, EvasionRequirement)
     ]
 
 

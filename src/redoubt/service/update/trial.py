@@ -26,6 +26,7 @@ from redoubt.games.update import judge_update
 from redoubt.models.adapter import face_of
 from redoubt.models.onnx_file import pack_onnx
 from redoubt.policy import PolicyFile, read_policy
+from redoubt.policy.explain_update import not_reassessed
 from redoubt.records import (
     ModelError,
     Observed,
@@ -238,6 +239,9 @@ def _try(trial: _Trial, shelf: Shelf) -> UpdateEvidence:
             raise TypeError("no object")
         observed = Observed.model_validate(told["observed"])
         outcome, reasons, changes = judge_update(observed, trial.update)
+        left = not_reassessed(trial.force.now.policy, trial.update)
+        if left and outcome == "accepted":
+            reasons += (f"Not assessed again: {', '.join(left)}.",)
         trial.versions = {str(key): str(value) for key, value in told["versions"].items()}
         more = {"current": told["current"], "anchor": told.get("anchor"), "model": observed.model}
         return _evidence(trial, outcome, reasons, changes=changes, requirements=observed.requirements, **more)

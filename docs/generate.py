@@ -224,7 +224,8 @@ hide: [navigation, toc]
 
 What exists today: one row per threat. The strategies are those that `redoubt assess` plays when a policy names none,
 in their order, each in those of the sets that it fits (`square` in no L1 ball, for example). `clean_accuracy` is
-measured beside the measures of every row. A guard signal is what a rule of the guard can go by; what each does not see
+measured beside the measures of every row of evasion. Threats that are kept out by a gate instead of measured by a game
+name its commands. A guard signal is what a rule of the guard can go by; what each does not see
 stands in [The guard](guard.md#signals-and-what-they-do-not-see). A threat without a row is not assessed.
 
 """
@@ -244,9 +245,9 @@ def map_page() -> str:
     for row in load_yaml(ROOT / "docs/map.yaml"):
         cells = [
             row["threat"],
-            row["game"],
-            ", ".join(f"`{name}`" for name in strategies_of(row)),
-            ", ".join(f"`{name}`" for name in row["measures"]),
+            row.get("game") or "none: " + ", ".join(f"`redoubt {name}`" for name in row["commands"]),
+            ", ".join(f"`{name}`" for name in strategies_of(row)) or "–",
+            ", ".join(f"`{name}`" for name in row["measures"]) or "–",
             row["hardening"],
             ", ".join(f"`{name}`" for name in row["guard"]) or "none yet",
             "<br>".join(f"`{path}`" for path in row["tests"]),
@@ -266,6 +267,8 @@ def strategies_of(row: dict[str, Any]) -> list[str]:
     from redoubt.models import Face
     from redoubt.perturb import build_set
 
+    if "game" not in row:
+        return []
     access: Access = Adversary.model_validate(row["adversary"]).access
     if row["game"] in ("memorisation", "privacy"):
         return list(row["strategies"])  # what stands in the row: nothing is chosen there by a set or an access

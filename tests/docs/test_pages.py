@@ -162,16 +162,30 @@ def test_the_map_names_exactly_the_standard_strategies(generate):
     assert {name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)} == standard
 
 
-MOVING = [row for row in ROWS if row["game"] == "evasion"]
-ASKING = [row for row in ROWS if row["game"] == "membership"]
-HIDING = [row for row in ROWS if row["game"] == "backdoor"]
-POISONED = [row for row in ROWS if row["game"] == "poisoning"]
-KEEPING = [row for row in ROWS if row["game"] in ("memorisation", "privacy")]
+MOVING = [row for row in ROWS if row.get("game") == "evasion"]
+ASKING = [row for row in ROWS if row.get("game") == "membership"]
+HIDING = [row for row in ROWS if row.get("game") == "backdoor"]
+POISONED = [row for row in ROWS if row.get("game") == "poisoning"]
+KEEPING = [row for row in ROWS if row.get("game") in ("memorisation", "privacy")]
+GATES = [row for row in ROWS if "game" not in row]
 
 
 def test_every_row_is_of_a_game_that_is_tested_here():
-    assert len(MOVING) + len(ASKING) + len(HIDING) + len(POISONED) + len(KEEPING) == len(ROWS)
-    assert {row["game"] for row in ROWS} == set(GAMES)
+    assert len(MOVING) + len(ASKING) + len(HIDING) + len(POISONED) + len(KEEPING) + len(GATES) == len(ROWS)
+    assert {row["game"] for row in ROWS if "game" in row} == set(GAMES)
+
+
+def test_a_row_without_a_game_names_commands_that_there_are_and_what_they_bound():
+    import typer
+
+    from redoubt.cli.app import app
+    from redoubt.records import UPDATE_MEASURES
+
+    named = {name for row in GATES for name in row["commands"]}
+    assert named == {"scan", "sign", "verify", "attest", "update"}
+    assert named <= set(typer.main.get_command(app).commands)
+    assert [row["measures"] for row in GATES if "update" in row["commands"]] == [list(UPDATE_MEASURES)]
+    assert {name for row in GATES if "update" not in row["commands"] for name in row["measures"]} == set()
 
 
 @pytest.mark.parametrize("row", ASKING, ids=[row["threat"] for row in ASKING])

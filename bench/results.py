@@ -6,7 +6,7 @@ python bench/results.py docs/results.md
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,25 +31,10 @@ import results_supply
 import results_tables
 import results_update
 from common import keep, told
+from tables_of import interval, share, table
 
 AIM_RATIO = 1.02
 AIM_POINTS = 0.3
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; all columns but the first are numbers, on the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
-
-
-def share(value: float) -> str:
-    """A proportion in percent."""
-    return f"{100 * value:.1f} %"
-
-
-def interval(low: float, high: float) -> str:
-    """A confidence interval in percent."""
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
 
 
 def cpu() -> str:
@@ -353,6 +338,7 @@ PARTS = {
     "private": alone(results_private.section),
     "membership": alone(results_membership.section),
     "poisoning": alone(results_poisoning.section),
+    "poisoning linear": alone(results_poisoning.linear),
     "memorisation": alone(results_memorisation.section),
     "pate": alone(results_pate.section),
     "hardening": alone(results_harden.section),

@@ -8,15 +8,18 @@ from common import told
 
 
 def section() -> Iterable[str]:
-    """What of it was measured."""
-    found, linear = told("poisoning"), told("poisoning_linear")
-    if not (found or linear):
-        return
-    yield "## Poisoning"
+    """The table on a network, if it was measured."""
+    found = told("poisoning")
     if found:
+        yield "## Poisoning"
         yield from _network(found)
-    if linear:
-        yield from _linear(linear)
+
+
+def linear() -> Iterable[str]:
+    """The table on a softmax regression: a part of its own, so that it can be measured alone."""
+    found = told("poisoning_linear")
+    if found:
+        yield from _linear(found)
 
 
 def _network(found: dict[str, Any]) -> Iterable[str]:
@@ -49,7 +52,6 @@ def _network(found: dict[str, Any]) -> Iterable[str]:
 
 
 def _linear(found: dict[str, Any]) -> Iterable[str]:
-    yield ""
     yield (
         f"A softmax regression of {found['train']} images of 4 and 9, fitted to its optimum ({found['accuracy']:.1%} "
         "right on all test images of the two): one or nine rows are changed, inputs within the whole range or labels."

@@ -1,16 +1,12 @@
 """The section of `docs/results.md` on sets beyond norm balls, from `.bench/out/sets.json`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from common import told
+from tables_of import table
 
 AIM_TARGETED = 0.9  # published for patches of about a tenth of the image (Brown et al. 2017)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]) + "\n"
 
 
 def _share(found: dict[str, Any]) -> str:
@@ -66,7 +62,7 @@ def _robust(rows: list[dict[str, Any]]) -> str:
                 f"{last['passes']:.0f}",
             )
         )
-    return _table(("set", "strategy", "images", "clean", "robust (95 %)", "passes per image"), lines)
+    return table(("set", "strategy", "images", "clean", "robust (95 %)", "passes per image"), lines)
 
 
 def _patches(rows: list[dict[str, Any]]) -> Iterable[str]:
@@ -89,7 +85,7 @@ def _patches(rows: list[dict[str, Any]]) -> Iterable[str]:
         )
         for row in rows
     ]
-    yield _table(
+    yield table(
         ("patch", "target", "images", "half (95 %)", "nine tenths (95 %)", "placements", "passes per image"), lines
     )
     tenth = [row for row in rows if row["target"] is not None and row["within"].startswith("patch 10 %")]
@@ -106,4 +102,4 @@ def _universal(rows: list[dict[str, Any]]) -> Iterable[str]:
     yield "Made on half of the images that the model answers rightly; random signs of the same size beside it.\n"
     names = list(rows[0]["fooled"])
     lines = [(row["within"], *(_share(row["fooled"][name]) for name in names)) for row in rows]
-    yield _table(("set", *(f"fooled, {name}" for name in names)), lines)
+    yield table(("set", *(f"fooled, {name}" for name in names)), lines)

@@ -6,6 +6,7 @@ from typing import Any
 
 from common import names, told
 from redoubt.games import clopper_pearson
+from tables_of import table
 
 _SETS = {
     "pgd": "Linf 0.3",
@@ -42,25 +43,22 @@ def section() -> Iterable[str]:
         seconds = [statistics.mean(run["stages"][-1]["seconds"] for run in each) for each in (ours, theirs)]
         mean = statistics.mean(robust)
         rows.append(
-            f"| {name}, {_SETS[name]} | {mean:.1f} ({min(robust):.1f}–{max(robust):.1f}) "
-            f"| {100 * interval.low:.1f}–{100 * interval.high:.1f} | {len(ours)} "
-            f"| {statistics.mean(reference):.1f} | {len(theirs)} "
-            f"| {passes[0]:.0f} / {passes[1]:.0f} = 1/{passes[1] / passes[0]:.1f} "
-            f"| {seconds[0]:.0f} / {seconds[1]:.0f} = 1/{seconds[1] / seconds[0]:.1f} "
-            f"| {_aim(max(robust) <= statistics.mean(reference))} | {_aim(passes[1] >= 10 * passes[0])} "
-            f"| {_aim(seconds[1] >= 10 * seconds[0])} |"
+            (
+                f"{name}, {_SETS[name]}",
+                f"{mean:.1f} ({min(robust):.1f}–{max(robust):.1f})",
+                f"{100 * interval.low:.1f}–{100 * interval.high:.1f}",
+                len(ours),
+                f"{statistics.mean(reference):.1f}",
+                len(theirs),
+                f"{passes[0]:.0f} / {passes[1]:.0f} = 1/{passes[1] / passes[0]:.1f}",
+                f"{seconds[0]:.0f} / {seconds[1]:.0f} = 1/{seconds[1] / seconds[0]:.1f}",
+                _aim(max(robust) <= statistics.mean(reference)),
+                _aim(passes[1] >= 10 * passes[0]),
+                _aim(seconds[1] >= 10 * seconds[0]),
+            )
         )
-    yield (
-        "\n".join(
-            [
-                "| model, set | ours, % robust | interval | seeds | AutoAttack, % | seeds | passes per image "
-                "| seconds | accuracy | passes | seconds |",
-                "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-                *rows,
-            ]
-        )
-        + "\n"
-    )
+    head = ("model, set", "ours, % robust", "interval", "seeds", "AutoAttack, %", "seeds", "passes per image")
+    yield table((*head, "seconds", "accuracy", "passes", "seconds"), rows) + "\n"
     yield (
         "Aims, in the last three columns: with no seed above AutoAttack's robust accuracy, for at most a tenth of its "
         "passes and of its time. Both attacks draw at random, and a tenth of a point is one image. Each model's runs "
@@ -72,20 +70,19 @@ def section() -> Iterable[str]:
         yield "Both on fewer images, one right after the other in the same process, which is fairer to the seconds:\n"
         yield "".join(together)
     yield "Robust accuracy in percent by the passes that an image had cost when it fell, every seed of ours:\n"
-    head = "| model, seed | " + " | ".join(f"{budget:,}" for budget in _BUDGETS) + " |"
-    lines = [head, "|---" + "|---:" * len(_BUDGETS) + "|"]
+    lines: list[tuple[object, ...]] = []
     for name, runs in found.items():
         for seed, run in enumerate(runs["redoubt"]):
             left = [run["clean"] - sum(passes <= budget for passes in run["fell"]) for budget in _BUDGETS]
-            lines.append(f"| {name}, {seed} | " + " | ".join(f"{100 * n / run['images']:.1f}" for n in left) + " |")
-    yield "\n".join(lines) + "\n"
+            lines.append((f"{name}, {seed}", *(f"{100 * n / run['images']:.1f}" for n in left)))
+    yield table(("model, seed", *(f"{budget:,}" for budget in _BUDGETS)), lines) + "\n"
     yield "Stages of AutoAttack, first seed: images standing, and passes per image so far.\n"
-    lines = ["| model | clean | `apgd-ce` | `apgd-t` | `fab-t` | `square` |", "|---|---:|---:|---:|---:|---:|"]
+    lines = []
     for name, runs in found.items():
         run = runs["autoattack"][0]
         stages = [f"{stage['standing']} ({stage['passes'] / run['images']:.0f})" for stage in run["stages"]]
-        lines.append(f"| {name} | {run['clean']} | " + " | ".join(stages) + " |")
-    yield "\n".join(lines) + "\n"
+        lines.append((name, run["clean"], *stages))
+    yield table(("model", "clean", "`apgd-ce`", "`apgd-t`", "`fab-t`", "`square`"), lines) + "\n"
     verdicts = told("suite_verdicts") or []
     for item in verdicts:
         yield f"`redoubt assess` on `fast`, requirement `{item['id']}`: **{item['verdict']}**. {item['reason']}\n"

@@ -37,6 +37,20 @@ def test_each_part_of_the_policy_is_said():
     assert "It does not mean secure" in sentences()[-1]
 
 
+GRADIENT = "attacks show that they failed for want of a usable gradient"
+
+
+def test_the_caveat_speaks_of_the_games_that_are_there():
+    assert sentences()[-1].endswith(f"It becomes `undecided` where {GRADIENT}.")
+    poison = "  - {id: p, game: poisoning, adversary: insider, require: targets_flipped <= 0.2}\n"
+    both = explain(parsed(SOUND.replace("harden:\n", f"{poison}harden:\n")).policy)[-1]
+    assert both.endswith(f"{GRADIENT} or where victims of clean data are unlike the model.")
+    start, _, rest = SOUND.partition("  - id: small-noise")
+    alone = explain(parsed(f"{start}{poison}").policy)[-1]
+    assert alone.endswith("undecided` where victims of clean data are unlike the model.")
+    assert "gradient" not in alone
+
+
 def test_what_the_examples_can_tell():
     assert "withstood if at least 873 are answered rightly, violated if at most 827 are" in requirement("small-noise")
     assert "withstood if at most 81 of them fall; violated, if 120 or more fall" in requirement("turn-and-shift")

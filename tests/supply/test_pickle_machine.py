@@ -9,8 +9,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from redoubt.supply.pickles.machine import _REFUSED, _STEPS, Stop, follow
+from redoubt.supply.pickles.machine import Stop
 from redoubt.supply.pickles.names import CALLS, VALUES
+from redoubt.supply.pickles.opcodes import REFUSED, STEPS, follow
 from redoubt.supply.pickles.values import Map, Row
 
 PLAIN = st.recursive(
@@ -46,7 +47,7 @@ def test_plain_values_come_to_what_pickle_makes_of_them(value, protocol):
 
 def test_every_opcode_there_is_is_followed_or_refused():
     known = {ord(opcode.code) for opcode in pickletools.opcodes}
-    assert known == set(_STEPS) | set(_REFUSED) | {ord(".")}
+    assert known == set(STEPS) | set(REFUSED) | {ord(".")}
 
 
 def test_no_allowed_name_becomes_another_under_python_2_names():

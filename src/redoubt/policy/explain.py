@@ -7,11 +7,6 @@ from redoubt.policy.sources import gives_gradients, scheme_of
 from redoubt.policy.words import listed, percent
 from redoubt.records import Adversary, DataSource, HardenRecipe, ModelSource, Policy
 
-CAVEAT = (
-    "`withstood` means that the named strategies failed within the named budget. It does not mean secure: "
-    "another strategy, or a larger budget, might succeed. Signs that the strategies failed for want of a usable "
-    "gradient turn it into `undecided`."
-)
 _KINDS = {"torch": "a torch model", "onnx": "an ONNX model", "sklearn": "a scikit-learn model", "python": "a callable"}
 
 
@@ -30,7 +25,18 @@ def explain(policy: Policy) -> list[str]:
         paragraphs += explain_guard(policy, policy.guard)
     if policy.update is not None:
         paragraphs += explain_update(policy, policy.update)
-    return [*paragraphs, CAVEAT]
+    return [*paragraphs, _caveat(policy)]
+
+
+def _caveat(policy: Policy) -> str:
+    """How to read the verdicts, and what in each game turns `withstood` into `undecided`."""
+    games = dict.fromkeys(type(requirement) for requirement in policy.requirements)
+    signs = [POLICIES[game].sign for game in games if POLICIES[game].sign]
+    undecided = f" It becomes `undecided` where {listed(signs, 'or where')}." if signs else ""
+    return (
+        "`withstood` means that the named strategies failed within the named budget. It does not mean secure: "
+        f"another strategy, or a larger budget, might succeed.{undecided}"
+    )
 
 
 def _system(policy: Policy) -> str:

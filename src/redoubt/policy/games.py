@@ -47,18 +47,32 @@ class GamePolicy:
         explain: the paragraph of plain sentences.
         plays: what is wrong, given its adversary.
         fits: what is wrong whoever the adversary is.
+        sign: what shows that strategies failed for another reason than the model's strength, after "where".
     """
 
     explain: Callable[[Kind, Policy], str]
     plays: Callable[[Kind, Adversary, Policy], Iterator[Wrong]]
     fits: Callable[[Kind, Policy], Iterator[Wrong]] = _nothing
+    sign: str = ""
 
 
 POLICIES: dict[type[Requirement], GamePolicy] = {
-    EvasionRequirement: GamePolicy(explain_evasion, check_strategies, check_moves),
-    MembershipRequirement: GamePolicy(explain_membership, check_membership),
-    BackdoorRequirement: GamePolicy(explain_backdoor, check_backdoor),
-    PoisoningRequirement: GamePolicy(explain_poisoning, check_poisoning),
-    MemorisationRequirement: GamePolicy(explain_memorisation, check_memorisation),
+    EvasionRequirement: GamePolicy(
+        explain_evasion, check_strategies, check_moves, "attacks show that they failed for want of a usable gradient"
+    ),
+    MembershipRequirement: GamePolicy(
+        explain_membership,
+        check_membership,
+        sign="shadow models are unlike the model, or the records differ without it",
+    ),
+    BackdoorRequirement: GamePolicy(
+        explain_backdoor,
+        check_backdoor,
+        sign="the search for triggers shows that it failed for want of a usable gradient",
+    ),
+    PoisoningRequirement: GamePolicy(
+        explain_poisoning, check_poisoning, sign="victims of clean data are unlike the model"
+    ),
+    MemorisationRequirement: GamePolicy(explain_memorisation, check_memorisation, sign="samples repeat one another"),
     PrivacyRequirement: GamePolicy(explain_privacy, _nobody_in_particular),
 }

@@ -29,9 +29,9 @@ Kind: TypeAlias = Any
 
 
 class Section(Protocol):
-    """One requirement, ready to print: what `report.html.j2` prints of every game.
+    """One requirement, ready to print: a `Heading`, and the game's own.
 
-    `template` is included below it, and is shown the section as `s`.
+    `template` is included below the heading, and is shown the section as `s`.
     """
 
     anchor: str

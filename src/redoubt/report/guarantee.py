@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from redoubt.records import PrivacyEvidence
-from redoubt.report import charts, words
+from redoubt.report import words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.read import Folder
 
 
@@ -17,16 +18,9 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class GuaranteeSection:
+class GuaranteeSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: PrivacyEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     said: list[str]
     parts: list[_Part]
     audit: str
@@ -35,15 +29,8 @@ class GuaranteeSection:
 
 def guarantee_section(_: Folder, requirement: PrivacyEvidence, anchor: str) -> GuaranteeSection:
     """Make it from the evidence."""
-    measured = words.judged(requirement)
     return GuaranteeSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_guarantee(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=records_meant(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_guarantee(requirement), records_meant(requirement)),
         said=[words.one_line(line) for line in requirement.said],
         parts=[
             _Part(

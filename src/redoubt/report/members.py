@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from redoubt.records import Figure, MembershipEvidence, MembershipOutcome
 from redoubt.records.membership import FALSE_ALARMS
 from redoubt.report import charts, words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.pictures import is_image, picture
 from redoubt.report.read import Folder
 from redoubt.report.svg import Axis
@@ -31,16 +32,9 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class MembersSection:
+class MembersSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: MembershipEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     roc: str | None
     needs: str
     heads: list[str]
@@ -54,16 +48,9 @@ class MembersSection:
 
 def members_section(folder: Folder, requirement: MembershipEvidence, anchor: str) -> MembersSection:
     """Make it from the evidence."""
-    measured = words.judged(requirement)
     names = [figure.measure for figure in requirement.measures]
     return MembersSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_members(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=members_shown(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_members(requirement), members_shown(requirement)),
         roc=roc_chart(requirement, f"{anchor}-roc"),
         needs=work_on_members(requirement),
         heads=[words.measure_name(name) for name in names],

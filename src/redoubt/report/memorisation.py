@@ -6,6 +6,7 @@ from statistics import median
 
 from redoubt.records import MemorisationEvidence
 from redoubt.report import charts, words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.read import Folder
 from redoubt.report.svg import Axis
 
@@ -23,16 +24,9 @@ class _Piece:
 
 
 @dataclass(frozen=True)
-class MemorisationSection:
+class MemorisationSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: MemorisationEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     needs: str
     chart: str | None
     pieces: list[_Piece]
@@ -42,15 +36,8 @@ class MemorisationSection:
 
 def memorisation_section(_: Folder, requirement: MemorisationEvidence, anchor: str) -> MemorisationSection:
     """Make it from the evidence."""
-    measured = words.judged(requirement)
     return MemorisationSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_memory(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=text_meant(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_memory(requirement), text_meant(requirement)),
         needs=work_on_memory(requirement),
         chart=exposure_chart(requirement, f"{anchor}-exposure"),
         pieces=[

@@ -5,6 +5,7 @@ from statistics import median
 
 from redoubt.records import EvasionEvidence, FeatureMove
 from redoubt.report import charts, words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.pictures import Move, Triptych, gain_for, is_image, largest_moves, picture, triptych
 from redoubt.report.read import Folder, Neighbours, Pair
 from redoubt.report.search import Search, search_section
@@ -83,16 +84,9 @@ class _Other:
 
 
 @dataclass(frozen=True)
-class MovesSection:
+class MovesSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: EvasionEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     radius: str | None
     work: str | None
     needs: str
@@ -117,16 +111,9 @@ def moves_section(folder: Folder, requirement: EvasionEvidence, anchor: str) -> 
     low, high = evidence.input_range
     pairs = folder.pairs[requirement.id]
     gain = gain_for(pairs, high - low)
-    measured = words.judged(requirement)
     times = folder.timings.seconds.get(requirement.id, {}) if folder.timings else {}
     return MovesSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_moves(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=where_moved(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_moves(requirement), where_moved(requirement)),
         radius=charts.radius_chart(requirement, f"{anchor}-radius"),
         work=charts.work_chart(requirement, f"{anchor}-work"),
         needs=work_of_moves(requirement),

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from redoubt.records import Figure, PoisoningEvidence, PoisoningOutcome
-from redoubt.report import charts, words
+from redoubt.report import words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.pictures import is_image, picture
 from redoubt.report.read import Folder
 
@@ -31,16 +32,9 @@ class _Target:
 
 
 @dataclass(frozen=True)
-class PoisonSection:
+class PoisonSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: PoisoningEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     needs: str
     heads: list[str]
     together: list[str]
@@ -54,16 +48,9 @@ class PoisonSection:
 
 def poison_section(folder: Folder, requirement: PoisoningEvidence, anchor: str) -> PoisonSection:
     """Make it from the evidence."""
-    measured = words.judged(requirement)
     names = [figure.measure for figure in requirement.measures]
     return PoisonSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_poison(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=poison_among(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_poison(requirement), poison_among(requirement)),
         needs=work_of_poison(requirement),
         heads=[words.measure_name(name) for name in names],
         together=[words.measured_words(figure) for figure in requirement.measures],

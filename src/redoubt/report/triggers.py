@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from redoubt.records import BackdoorEvidence, Evidence, TriggerOutcome
-from redoubt.report import charts, words
+from redoubt.report import words
+from redoubt.report.heading import Heading, heading
 from redoubt.report.pictures import is_image, picture
 from redoubt.report.read import Folder
 
@@ -18,16 +19,9 @@ class _Class:
 
 
 @dataclass(frozen=True)
-class TriggersSection:
+class TriggersSection(Heading):
     """One requirement, ready to print."""
 
-    anchor: str
-    evidence: BackdoorEvidence
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
     needs: str
     trigger: str
     wearing: list[str]
@@ -40,7 +34,7 @@ class TriggersSection:
 
 def triggers_section(folder: Folder, requirement: BackdoorEvidence, anchor: str) -> TriggersSection:
     """Make it from the evidence."""
-    measured, evidence = words.judged(requirement), folder.evidence
+    evidence = folder.evidence
     low, high = evidence.input_range
     drawn = [
         picture(folder.shown[key], low, high)
@@ -49,13 +43,7 @@ def triggers_section(folder: Folder, requirement: BackdoorEvidence, anchor: str)
     ]
     best = requirement.best
     return TriggersSection(
-        anchor=anchor,
-        evidence=requirement,
-        demand=demand_of_triggers(requirement),
-        reason=words.reason(requirement),
-        measured=words.measured_words(measured) if measured else "not measured",
-        where=trigger_budget(requirement),
-        bar=charts.bar(requirement, f"{anchor}-bar"),
+        **heading(requirement, anchor, demand_of_triggers(requirement), trigger_budget(requirement)),
         needs=work_on_triggers(requirement),
         trigger=drawn[0] if drawn else "",
         wearing=drawn[1:],

@@ -10,9 +10,10 @@ Source: keras/src/saving/serialization_lib.py, keras/src/saving/saving_lib.py, k
 from collections.abc import Iterator
 from typing import Any
 
+from redoubt.supply.archives.nested import mappings
 from redoubt.supply.archives.zips import Zip
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown, words
+from redoubt.supply.flaw import Flaw, shown, words
 from redoubt.supply.tensors.safetensors import json_once
 
 _CODE = {
@@ -72,21 +73,15 @@ def keras_flaws(archive: Zip) -> Iterator[Flaw]:
 
 def config_flaws(config: Any, place: str) -> Iterator[Flaw]:
     """What speaks against a model's configuration."""
-    waiting: list[tuple[Any, str]] = [(config, place)]
-    looked = 0
-    while waiting:
-        value, here = waiting.pop()
-        looked += 1
-        if looked > _MOST_VALUES:
-            raise Damaged(place, f"has more than {_MOST_VALUES} values", Kind.BOMB)
-        if isinstance(value, list):
-            waiting.extend((part, here) for part in value)
-        elif isinstance(value, dict):
-            inner = value.get("config")
-            name = inner.get("name") if isinstance(inner, dict) else None
-            spot = f"{place}, layer '{shown(name)}'" if isinstance(name, str) else here
-            yield from _object(value, spot)
-            waiting.extend((part, spot) for part in value.values())
+
+    def spot(value: Any, here: str, _: object) -> str:
+        """That of the nearest layer around it."""
+        inner = value.get("config") if isinstance(value, dict) else None
+        name = inner.get("name") if isinstance(inner, dict) else None
+        return f"{place}, layer '{shown(name)}'" if isinstance(name, str) else here
+
+    for value, here in mappings(config, place, _MOST_VALUES, spot):
+        yield from _object(value, spot(value, here, None))
 
 
 def _object(value: dict[str, Any], here: str) -> Iterator[Flaw]:

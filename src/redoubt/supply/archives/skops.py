@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from redoubt.supply.archives.nested import mappings
 from redoubt.supply.archives.zips import Zip
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown, words
+from redoubt.supply.flaw import Flaw, shown, words
 from redoubt.supply.tensors.npy import npy_flaws
 from redoubt.supply.tensors.safetensors import json_once
 
@@ -78,19 +79,16 @@ def skops_flaws(archive: Zip) -> Iterator[Flaw]:
             archive.unpack(member)
         elif member.name != SCHEMA:
             yield Flaw(Kind.UNKNOWN_FORMAT, shown(member.name), "is nothing that skops writes", _REMEDY)
-    waiting: list[tuple[Any, str]] = [(schema, SCHEMA)]
-    looked = 0
-    while waiting:
-        value, here = waiting.pop()
-        looked += 1
-        if looked > _MOST_NODES:
-            raise Damaged(SCHEMA, f"has more than {_MOST_NODES} nodes", Kind.BOMB)
-        if isinstance(value, list):
-            waiting.extend((part, f"{here}[{index}]") for index, part in enumerate(value))
-        elif isinstance(value, dict):
-            if "__loader__" in value or "__class__" in value:
-                yield from _node(value, shown(here))
-            waiting.extend((part, here if key == "content" else f"{here}/{key}") for key, part in value.items())
+    for value, here in mappings(schema, SCHEMA, _MOST_NODES, _spot):
+        if "__loader__" in value or "__class__" in value:
+            yield from _node(value, shown(here))
+
+
+def _spot(whole: Any, here: str, key: object) -> str:
+    """The path to it, without the mappings of skops's own that hold a node's content."""
+    if isinstance(whole, list):
+        return f"{here}[{key}]"
+    return here if key == "content" else f"{here}/{key}"
 
 
 def _node(node: dict[str, Any], here: str) -> Iterator[Flaw]:

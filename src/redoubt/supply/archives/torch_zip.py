@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from redoubt.supply.archives.zips import Zip
 from redoubt.supply.findings import Kind
 from redoubt.supply.flaw import Flaw, shown
-from redoubt.supply.pickles.machine import Stop, follow
+from redoubt.supply.pickles.machine import Stop
+from redoubt.supply.pickles.opcodes import follow
 
 _PLAIN = re.compile(
     r"(data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d+|)"

@@ -1,4 +1,4 @@
-"""Follows a pickle step by step as the unpickler would, but imports nothing and calls nothing.
+"""The machine that a pickle is a program for: it follows the program, but imports nothing and calls nothing.
 
 A pickle is a program for a machine with a stack.  A list of its opcodes tells too little: names can be put together on
 the stack, hidden in the memo, or reached through calls.  So the stack is kept, with a stand-in for everything that
@@ -10,12 +10,13 @@ extension codes, INST and OBJ of protocol 0 and 1, out-of-band buffers.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from redoubt.supply.findings import Kind
-from redoubt.supply.flaw import Damaged, Flaw, shown, words
+from redoubt.supply.flaw import Damaged, Flaw, shown
 from redoubt.supply.pickles import names
+from redoubt.supply.pickles.dangers import danger_of
 from redoubt.supply.pickles.values import Made, Map, Name, Row, Stored, Value, described
 
 MOST_STEPS = 20_000_000
@@ -53,32 +54,34 @@ class _Mark:
     """Stands on the stack where MARK was."""
 
 
-def follow(raw: bytes, start: int = 0, after_build: Callable[[bytes, int, Made], int] | None = None) -> Followed:
-    """Follow one pickle to its STOP.
+class Machine:
+    """One pickle on its way.
 
     Args:
         raw: the bytes that hold it.
         start: where it begins.
-        after_build: for formats that put bytes of their own into the stream after an object: given the bytes, the place
-            after a BUILD and what was built, it returns the place where the pickle goes on.
-
-    Raises:
-        Stop: it imports or calls what is not allowed.
-        Damaged: it is no pickle, or beyond the bounds.
+        steps: what each opcode does; `refused`: what is said of those that are not followed.
+        after_build: see `opcodes.follow`.
     """
-    return _Machine(raw, start, after_build).run()
 
-
-class _Machine:
-    def __init__(self, raw: bytes, start: int, after_build: Callable[[bytes, int, Made], int] | None) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        start: int,
+        steps: "Mapping[int, Callable[[Machine], None]]",
+        refused: Mapping[int, str],
+        after_build: Callable[[bytes, int, Made], int] | None,
+    ) -> None:
         self._raw, self._at, self._after_build = raw, start, after_build
+        self._steps, self._refused = steps, refused
         self._stack: list[Value | _Mark] = []
-        self._memo: dict[int, Value] = {}
+        self.memo: dict[int, Value] = {}
         self._protocol = 0
         self._op = start
 
     def run(self) -> Followed:
-        raw, steps = self._raw, _STEPS
+        """Follow it to its STOP; see `opcodes.follow`."""
+        raw, steps = self._raw, self._steps
         for _ in range(MOST_STEPS):
             self._op = self._at
             if self._op >= len(raw):
@@ -86,7 +89,7 @@ class _Machine:
             code = raw[self._at]
             self._at += 1
             if code == 0x2E:  # STOP
-                return Followed(self._pop(), self._at, self._protocol)
+                return Followed(self.take_top(), self._at, self._protocol)
             step = steps.get(code)
             if step is None:
                 self._refuse_opcode(code)
@@ -99,20 +102,20 @@ class _Machine:
     def _place(self) -> str:
         return f"byte {self._op}"
 
-    def _pop(self) -> Value:
+    def take_top(self) -> Value:
         if not self._stack or isinstance(self._stack[-1], _Mark):
             raise Damaged(self._place(), "the pickle takes from an empty stack")
         return self._stack.pop()  # type: ignore[return-value]  # no mark, as was just seen
 
     def _top(self) -> Value:
-        value = self._pop()
+        value = self.take_top()
         self._stack.append(value)
         return value
 
     def push(self, value: Value) -> None:
         self._stack.append(value)
 
-    def _to_mark(self) -> list[Value]:
+    def to_mark(self) -> list[Value]:
         items: list[Value] = []
         while self._stack:
             top = self._stack.pop()
@@ -131,7 +134,7 @@ class _Machine:
         self._stack.pop()
 
     def pop_mark(self) -> None:
-        self._to_mark()
+        self.to_mark()
 
     def dup(self) -> None:
         self.push(self._top())
@@ -208,7 +211,7 @@ class _Machine:
         self.push(Row(kind, items))
 
     def tuple_of(self, count: int) -> None:
-        items = [self._pop() for _ in range(count)]
+        items = [self.take_top() for _ in range(count)]
         self.row("tuple", items[::-1])
 
     def pairs(self, items: list[Value]) -> list[tuple[Value, Value]]:
@@ -237,12 +240,12 @@ class _Machine:
     def put(self, index: int) -> None:
         if index > len(self._raw):  # the unpickler makes room for all indices below
             raise Damaged(self._place(), f"the pickle keeps a value under the number {index}", Kind.BOMB)
-        self._memo[index] = self._top()
+        self.memo[index] = self._top()
 
     def get(self, index: int) -> None:
-        if index not in self._memo:
+        if index not in self.memo:
             raise Damaged(self._place(), f"the pickle asks for value {index}, which it has not kept")
-        self.push(self._memo[index])
+        self.push(self.memo[index])
 
     def indexed(self, verb: Callable[[int], None]) -> None:
         try:
@@ -270,7 +273,7 @@ class _Machine:
         self._named(module.decode("utf-8", "backslashreplace"), name.decode("utf-8", "backslashreplace"))
 
     def stack_name(self) -> None:
-        name, module = self._pop(), self._pop()
+        name, module = self.take_top(), self.take_top()
         if not isinstance(name, str) or not isinstance(module, str):
             raise Damaged(self._place(), "the pickle imports by something that is no text")
         self._named(module, name)
@@ -301,7 +304,7 @@ class _Machine:
                 if code in _ENDS_LOOK:
                     return self._first_call(code, name)
                 self._at += 1
-                step = _STEPS.get(code)
+                step = self._steps.get(code)
                 if step is None:
                     return None
                 step(self)
@@ -312,13 +315,13 @@ class _Machine:
     def _first_call(self, code: int, name: Name) -> str | None:
         if code not in (0x52, 0x81):  # REDUCE, NEWOBJ
             return None
-        args, function = self._pop(), self._pop()
+        args, function = self.take_top(), self.take_top()
         if function is not name or not isinstance(args, Row):
             return None
         return shown(f"{name}({', '.join(described(arg) for arg in args.items[:4])})")
 
     def reduce(self) -> None:
-        args, function = self._pop(), self._pop()
+        args, function = self.take_top(), self.take_top()
         if not isinstance(args, Row) or args.kind != "tuple":
             raise Damaged(self._place(), "the pickle calls with arguments that are no tuple")
         if not isinstance(function, Name):
@@ -342,8 +345,8 @@ class _Machine:
 
     def new(self, keywords: bool = False) -> None:
         if keywords:
-            self._pop()
-        args, kind = self._pop(), self._pop()
+            self.take_top()
+        args, kind = self.take_top(), self.take_top()
         if (
             not isinstance(kind, Name)
             or kind.key not in names.NEW
@@ -362,7 +365,7 @@ class _Machine:
         self.push(Made(kind.key, ()))
 
     def build(self) -> None:
-        state, target = self._pop(), self._top()
+        state, target = self.take_top(), self._top()
         if not isinstance(target, Made) or target.key not in names.BUILDS:
             raise Stop(
                 Flaw(
@@ -374,7 +377,7 @@ class _Machine:
             self._at = self._after_build(self._raw, self._at, target)
 
     def persistent(self) -> None:
-        self.push(Stored(self._pop()))
+        self.push(Stored(self.take_top()))
 
     def _refuse_fill(self, target: Value) -> None:
         raise Stop(
@@ -387,7 +390,7 @@ class _Machine:
         )
 
     def _refuse_opcode(self, code: int) -> None:
-        what = _REFUSED.get(code)
+        what = self._refused.get(code)
         if what is None:
             raise Damaged(self._place(), f"{code:#04x} is no opcode of a pickle")
         raise Stop(Flaw(Kind.RUNS_CODE, self._place(), what, _REMEDY))
@@ -396,124 +399,3 @@ class _Machine:
 _LISTS = frozenset({("collections", "deque"), ("builtins", "list"), ("__builtin__", "list")})
 _DICTS = frozenset({("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter")})
 _ENDS_LOOK = frozenset({0x52, 0x81, 0x92, 0x62, 0x2E, 0x63, 0x93})  # calls, states, STOP, further names
-_REFUSED = {
-    0x69: "uses INST, an import and a call in one, as no current pickle does",
-    0x6F: "uses OBJ, a call as no current pickle makes it",
-    0x82: "uses an extension code, which stands for an import",
-    0x83: "uses an extension code, which stands for an import",
-    0x84: "uses an extension code, which stands for an import",
-    0x50: "uses a persistent id in text, as no current format does",
-    0x97: "takes buffers that are not in the file",
-    0x98: "takes buffers that are not in the file",
-}
-_STEPS: dict[int, Callable[[_Machine], None]] = {
-    0x28: _Machine.mark,
-    0x30: _Machine.pop,
-    0x31: _Machine.pop_mark,
-    0x32: _Machine.dup,
-    0x46: _Machine.real,
-    0x49: _Machine.decimal,
-    0x4C: _Machine.decimal,
-    0x4A: lambda m: m.push(m.number("<i")),
-    0x4B: lambda m: m.push(m.number("<B")),
-    0x4D: lambda m: m.push(m.number("<H")),
-    0x4E: lambda m: m.push(None),
-    0x51: _Machine.persistent,
-    0x52: _Machine.reduce,
-    0x53: _Machine.quoted,
-    0x54: lambda m: m.latin("<i"),
-    0x55: lambda m: m.latin("<B"),
-    0x56: _Machine.raw_text,
-    0x58: lambda m: m.text("<I"),
-    0x61: lambda m: m.append([m._pop()]),
-    0x62: _Machine.build,
-    0x63: _Machine.name,
-    0x64: lambda m: m.push(Map(m.pairs(m._to_mark()))),
-    0x65: lambda m: m.append(m._to_mark()),
-    0x67: lambda m: m.indexed(m.get),
-    0x68: lambda m: m.get(m.number("<B")),
-    0x6A: lambda m: m.get(m.number("<I")),
-    0x6C: lambda m: m.row("list", m._to_mark()),
-    0x70: lambda m: m.indexed(m.put),
-    0x71: lambda m: m.put(m.number("<B")),
-    0x72: lambda m: m.put(m.number("<I")),
-    0x73: lambda m: m.set_items([m._pop(), m._pop()][::-1]),
-    0x74: lambda m: m.row("tuple", m._to_mark()),
-    0x75: lambda m: m.set_items(m._to_mark()),
-    0x5D: lambda m: m.row("list", []),
-    0x7D: lambda m: m.push(Map()),
-    0x29: lambda m: m.row("tuple", []),
-    0x47: lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
-    0x42: lambda m: m.data("<I"),
-    0x43: lambda m: m.data("<B"),
-    0x80: _Machine.protocol,
-    0x81: _Machine.new,
-    0x85: lambda m: m.tuple_of(1),
-    0x86: lambda m: m.tuple_of(2),
-    0x87: lambda m: m.tuple_of(3),
-    0x88: lambda m: m.push(True),
-    0x89: lambda m: m.push(False),
-    0x8A: lambda m: m.long("<B"),
-    0x8B: lambda m: m.long("<i"),
-    0x8C: lambda m: m.text("<B"),
-    0x8D: lambda m: m.text("<Q"),
-    0x8E: lambda m: m.data("<Q"),
-    0x8F: lambda m: m.row("set", []),
-    0x90: lambda m: m.append(m._to_mark()),
-    0x91: lambda m: m.row("frozenset", m._to_mark()),
-    0x92: lambda m: m.new(keywords=True),
-    0x93: _Machine.stack_name,
-    0x94: lambda m: m.put(len(m._memo)),
-    0x95: _Machine.frame,
-    0x96: lambda m: m.data("<Q"),
-}
-
-_DANGERS = {
-    "os": "it runs a command, or touches files and processes",
-    "posix": "it runs a command, or touches files and processes",
-    "nt": "it runs a command, or touches files and processes",
-    "subprocess": "it runs a command",
-    "pty": "it runs a command",
-    "commands": "it runs a command",
-    "sys": "it changes the interpreter",
-    "socket": "it opens a connection",
-    "requests": "it opens a connection",
-    "urllib": "it opens a connection",
-    "http": "it opens a connection",
-    "webbrowser": "it opens a browser",
-    "shutil": "it copies or deletes files",
-    "pickle": "it reads another pickle",
-    "_pickle": "it reads another pickle",
-    "cloudpickle": "it builds functions from code",
-    "dill": "it builds functions from code",
-    "marshal": "it builds code",
-    "types": "it builds code",
-    "code": "it runs code",
-    "runpy": "it runs code",
-    "pdb": "it runs code",
-    "timeit": "it runs code",
-    "cProfile": "it runs code",
-    "profile": "it runs code",
-    "importlib": "it imports a module of the author's choice",
-    "imp": "it imports a module of the author's choice",
-    "pkgutil": "it imports a module of the author's choice",
-    "pip": "it installs packages",
-    "ctypes": "it calls machine code",
-    "operator": "it reaches methods that the list does not name",
-    "functools": "it calls a function later",
-    "asyncio": "it runs a command, or code",
-    "multiprocessing": "it starts a process",
-    "threading": "it runs code in the background",
-}
-_BUILTIN_DANGERS = frozenset(
-    words("eval exec compile open __import__ getattr setattr delattr apply execfile input map")
-)
-
-
-def danger_of(name: Name) -> str | None:
-    """What a name that is not allowed is known for; None if it is not known."""
-    if name.module in ("builtins", "__builtin__", "__builtins__"):
-        return "it runs code, or reaches what runs code" if name.name.split(".")[0] in _BUILTIN_DANGERS else None
-    if name.module.split(".")[0] == "torch" and name.name in ("load", "_load_from_bytes", "load_from_bytes"):
-        return "it reads another pickle"
-    return _DANGERS.get(name.module.split(".")[0])

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from redoubt.supply.findings import Kind
 from redoubt.supply.flaw import Damaged, Flaw
-from redoubt.supply.pickles.machine import Followed, Stop, follow
+from redoubt.supply.pickles.machine import Followed, Stop
 from redoubt.supply.pickles.names import dtype_code
+from redoubt.supply.pickles.opcodes import follow
 from redoubt.supply.pickles.values import Made, Map, Name, Row, Stored, Value
 
 MAGIC_TORCH = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER

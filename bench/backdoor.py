@@ -1,6 +1,6 @@
 """Backdoors: planted, looked for, and repaired.  Every model's figures are a file, and what is there is not done again.
 
-python bench/backdoor.py [plant] [data] [overlay] [repair] [detect] [transfer]
+python bench/backdoor.py [plant] [data] [overlay] [repair] [cleanse] [spectre] [detect] [transfer]
 """
 
 import copy
@@ -31,16 +31,36 @@ from common import read, write
 from redoubt.attacks.backdoor import OneTarget, Poisoned, badnets, fit, pruning_aware
 from redoubt.attacks.backdoor.invert import FORMS, Search
 from redoubt.data import Dataset
-from redoubt.detectors import Seen, Strip, meta_score, scan_model
-from redoubt.detectors.poison import cluster, influence, look_at, self_influence, spectral_removal, spectral_scores
+from redoubt.detectors import Seen, Strip, meta_score, most_reached, scan_model
+from redoubt.detectors.poison import (
+    cluster,
+    influence,
+    look_at,
+    self_influence,
+    spectral_removal,
+    spectral_scores,
+    spectre_removal,
+    spectre_scores,
+)
 from redoubt.games.backdoor import answers, backdoor_measures
-from redoubt.harden.repair import TUNING, adversarial_prune, fine_prune, halves, retrain, set_aside, treated, unlearn
+from redoubt.harden.repair import (
+    TUNING,
+    adversarial_prune,
+    cleanse,
+    fine_prune,
+    halves,
+    retrain,
+    set_aside,
+    treated,
+    unlearn,
+)
 from redoubt.models import TorchModel
 from redoubt.records import Measured
 from redoubt.records.guard import Strip as StripSettings
 
 SCAN = Search(steps=100, batch=16)
 SIGNS = ("badnets patch",)  # of traffic signs, whose models take long to train
+FEW = ("badnets patch, few",)  # the setting of Tran et al.
 REPAIRED = ("badnets patch", "blended", "pruning-aware")
 
 
@@ -176,7 +196,7 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
         return fit(copy.deepcopy(module), halves(ground.clean, 0)[0], TUNING)
 
     def unlearnt() -> nn.Module:
-        targets = range(ground.face.classes) if ground.face.classes <= 10 else _reached(ground, module)
+        targets = most_reached(ground.model(module), ground.clean.x, 10, 0)
         scanned = scan_model(ground.model(module), ground.clean.x, targets, 0, SCAN, FORMS[:3])
         suspect = max(scanned, key=lambda each: each.shrinkage).suspect
         done["suspect"] = suspect.target
@@ -207,12 +227,62 @@ def repair(ground: Ground, kind: str) -> dict[str, Any]:
     return done
 
 
-def _reached(ground: Ground, module: nn.Module) -> list[int]:
-    """Of many classes, the ten most often answered when a random half of each clean image is another's: candidates."""
-    x = ground.clean.x
-    turned = x[torch.randperm(len(x), generator=Generator().manual_seed(0))]
-    counts = answers(ground.model(module), (x + turned).clamp(0, 1)).bincount(minlength=ground.face.classes)
-    return counts.argsort(descending=True)[:10].tolist()
+# ── cleanse ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cleansed(ground: Ground, kind: str) -> dict[str, Any]:
+    """Repeated unlearning: what is left, and what it cost, on test images; what the defender sees of both."""
+    poisoned, module = planted(ground, kind)
+    model, held = ground.model(module.requires_grad_(False)), ground.held()
+    train, few = (dataset(ground.clean.x[rows], ground.clean.y[rows], ground.name) for rows in (~held, held))
+    begin = time.process_time()
+    done = cleanse(model, train, few, most_reached(model, train.x, 10, 0))
+    seconds = time.process_time() - begin
+
+    def judged(each: TorchModel) -> dict[str, Any]:
+        return told(backdoor_measures(each, ground.test, poisoned.trigger, poisoned.aim))
+
+    return {
+        "before": judged(model),
+        "after": judged(done.model),
+        "suspect": done.suspect,
+        "target": ground.target,
+        "hardness": [min(each, 1e9) for each in done.hardness],
+        "index": [max(each.index for each in scanned) for scanned in (done.before, done.after)],
+        "rounds": sum(each.kept for each in done.rounds),
+        "held": list(done.accuracy),
+        "seconds": seconds,
+    }
+
+
+# ── spectre ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spectre(ground: Ground, kind: str) -> dict[str, Any]:
+    """Poison that is a tenth of its class, before and after whitening, within that class."""
+    poisoned, module = planted(ground, kind)
+    model, own = ground.model(module), poisoned.data.y == ground.target
+    rows = poisoned.rows[own]
+    seen = look_at(model, dataset(poisoned.data.x[own], poisoned.data.y[own], "target class"), ground.penultimate)
+    expected = float(rows.double().mean())
+    success = backdoor_measures(model, ground.test, poisoned.trigger, poisoned.aim)
+    ways = {
+        "spectral signatures": (spectral_scores(seen), spectral_removal(seen, expected)),
+        "SPECTRE": (spectre_scores(seen, expected), spectre_removal(seen, expected)),
+    }
+    return {
+        "expected": expected,
+        "rows": int(rows.sum()),
+        "planted": told(success),
+        "ways": {
+            name: {
+                "auroc": auroc(scores[rows], scores[~rows]),
+                "removed": float(out[rows].double().mean()),
+                "removed_clean": float(out[~rows].double().mean()),
+            }
+            for name, (scores, out) in ways.items()
+        },
+    }
 
 
 # ── transfer ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -345,6 +415,8 @@ def main(steps: Sequence[str]) -> None:
         "data": (data, list(KINDS), SIGNS),
         "overlay": (overlay, list(KINDS), SIGNS),
         "repair": (repair, REPAIRED, SIGNS),
+        "cleanse": (cleansed, REPAIRED, SIGNS),
+        "spectre": (spectre, FEW, FEW),
     }
     for step, (make, *kinds) in todo.items():
         if step in steps:
@@ -357,7 +429,7 @@ def main(steps: Sequence[str]) -> None:
                 _once(f"backdoor/detect-{ground.name}-{number}", "", lambda g=ground, n=number: detect(g, n))
     if "transfer" in steps:
         for name, pair in pairs().items():
-            for kind in ("badnets patch", "blended"):
+            for kind in ("badnets patch", "blended") if "mnist" in name else SIGNS:
                 _once(
                     f"backdoor/transfer-{name}-{kind}".replace(" ", "-"),
                     kind,
@@ -366,4 +438,4 @@ def main(steps: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "detect", "transfer"])
+    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "cleanse", "spectre", "detect", "transfer"])

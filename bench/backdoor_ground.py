@@ -57,6 +57,8 @@ class Ground:
         face: of a model.
         course: how long a model is trained.
         target: the class that a backdoor leads to.
+        tracks: of the defender's images, int64: frames of one track are nearly alike; None where each image stands
+            alone.
     """
 
     name: str
@@ -66,6 +68,14 @@ class Ground:
     face: Face
     course: Course
     target: int = 0
+    tracks: Tensor | None = None
+
+    def held(self) -> Tensor:
+        """A quarter of the defender's images, whole tracks, to tell what a repair costs, bool."""
+        tracks = torch.arange(len(self.clean)) if self.tracks is None else self.tracks
+        known = tracks.unique()
+        few = known[torch.randperm(len(known), generator=Generator().manual_seed(1))[: len(known) // 4]]
+        return torch.isin(tracks, few)
 
     @property
     def grey(self) -> bool:
@@ -159,6 +169,7 @@ def gtsrb() -> Ground:
         Face((3, 32, 32), 0.0, 1.0, 43),
         Course(epochs=20, shift=2),
         target=int(y[~held].bincount().argmax()),  # the rarest class has fewer rows than the poison
+        tracks=track[held],
     )
 
 
@@ -173,7 +184,7 @@ def some_classes(ground: Ground, classes: Tensor) -> Ground:
 
     face = replace(ground.face, classes=len(classes))
     parts = {name: part(getattr(ground, name)) for name in ("train", "clean", "test")}
-    return replace(ground, face=face, target=0, **parts)
+    return replace(ground, face=face, target=0, tracks=None, **parts)
 
 
 def small_signs() -> Ground:

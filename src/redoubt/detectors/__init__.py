@@ -7,7 +7,7 @@ from redoubt.detectors.confidence import Confidence
 from redoubt.detectors.deep_knn import CREDIBLE, DeepKnn
 from redoubt.detectors.fingerprints import Fingerprinter
 from redoubt.detectors.frames import Frames
-from redoubt.detectors.inversion import Scanned, meta_score, scan_model
+from redoubt.detectors.inversion import Scanned, meta_score, most_reached, scan_model
 from redoubt.detectors.print_index import Alike, PrintIndex
 from redoubt.detectors.query_distance import QueryMemory
 from redoubt.detectors.squeezing import Squeezing
@@ -30,5 +30,6 @@ __all__ = [
     "Strip",
     "build_detectors",
     "meta_score",
+    "most_reached",
     "scan_model",
 ]

@@ -11,7 +11,9 @@ import torch
 from torch import Generator, Tensor
 
 from redoubt.attacks.backdoor.invert import FORMS, Form, Inverted, Search, anomaly_indices, invert
-from redoubt.models.base import Differentiable
+from redoubt.models.base import Differentiable, Model
+
+_ASKED = 500
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,31 @@ def scan_model(
         found = invert(model, x, form, targets, search or Search(), rng)
         done.append(Scanned(form.name, tuple(found), tuple(anomaly_indices([each.size for each in found]))))
     return tuple(done)
+
+
+def most_reached(model: Model, x: Tensor, most: int, seed: int) -> list[int]:
+    """Of many classes, those most often answered when half of each input is another's: the ones worth a search.
+
+    A class that a trigger leads to is easily reached.  What is not covered: a backdoor whose class is reached by its
+    trigger alone; with `most` as many as there are classes, none is left out.
+
+    Args:
+        model: the suspect.
+        x: clean inputs `[N, C, H, W]`, of all classes.
+        most: how many classes are wanted.
+        seed: which inputs are laid over which.
+
+    Returns:
+        Classes, the most reached first; all of them, in order, if there are no more than `most`.
+    """
+    if model.face.classes <= most:
+        return list(range(model.face.classes))
+    other = x[torch.randperm(len(x), generator=Generator().manual_seed(seed))]
+    mixed = (x + other).clamp(model.face.low, model.face.high)
+    said = torch.cat([model.query(part).labels for part in torch.split(mixed, _ASKED)])
+    counts = said[said >= 0].bincount(minlength=model.face.classes)
+    found: list[int] = counts.argsort(descending=True, stable=True)[:most].tolist()
+    return found
 
 
 def meta_score(scanned: Sequence[Scanned]) -> float:

@@ -4,6 +4,7 @@ from redoubt.detectors.poison.clusters import Clustered, Split, cluster
 from redoubt.detectors.poison.influence import influence, self_influence
 from redoubt.detectors.poison.seen import Trained, look_at
 from redoubt.detectors.poison.spectral import spectral_removal, spectral_scores
+from redoubt.detectors.poison.spectre import spectre_removal, spectre_scores
 
 __all__ = [
     "Clustered",
@@ -15,4 +16,6 @@ __all__ = [
     "self_influence",
     "spectral_removal",
     "spectral_scores",
+    "spectre_removal",
+    "spectre_scores",
 ]

@@ -10,7 +10,8 @@ def spectral_scores(trained: Trained) -> Tensor:
     """Squared share of each example in the first singular direction of its class's centred features (algorithm 1).
 
     What is not covered: poison whose features are spread among those of its class, such as adaptive blend; classes of
-    which poison is the greater part; and poison that is no more than a few rows.
+    which poison is the greater part; poison that is no more than a few rows; and classes that vary more by nature than
+    poison makes them vary, as handwriting does, for which there is `spectre_scores`.
 
     Returns:
         float64 `[N]`; compare within a class only.  A class of one has the score 0.
@@ -35,7 +36,12 @@ def spectral_removal(trained: Trained, expected: float) -> Tensor:
     Returns:
         bool `[N]`.
     """
-    scores, out = spectral_scores(trained), torch.zeros(len(trained), dtype=torch.bool)
+    return removed(trained, spectral_scores(trained), expected)
+
+
+def removed(trained: Trained, scores: Tensor, expected: float) -> Tensor:
+    """Of every class, the 1.5 x `expected` with the highest scores, bool `[N]`."""
+    out = torch.zeros(len(trained), dtype=torch.bool)
     for _, rows in trained.classes():
         count = min(round(1.5 * expected * len(rows)), len(rows))
         out[rows[scores[rows].argsort(descending=True)[:count]]] = True

@@ -1,6 +1,6 @@
 """The only room that prints; one file per command."""
 
-from redoubt.cli import check, init, schema, assess, harden, prove, report  # noqa: I001  in the order that help lists
+from redoubt.cli import check, init, schema, assess, harden, repair, prove, report  # noqa: I001  in the order that help lists
 from redoubt.cli import scan, sign, attest, demo, guard, keys, update, audit, analyse, influence, privacy
 from redoubt.cli.app import main
 
@@ -19,6 +19,7 @@ __all__ = [
     "main",
     "privacy",
     "prove",
+    "repair",
     "report",
     "scan",
     "schema",

@@ -60,6 +60,7 @@ from redoubt.records.memorisation_evidence import ExposedCanary, ExtractedPiece,
 from redoubt.records.poisoning import PoisoningRequirement, VictimRecipe
 from redoubt.records.poisoning_evidence import PoisonedTarget, PoisoningEvidence, PoisoningOutcome, Victims
 from redoubt.records.policy import Access, Adversary, Budget, InputFace, ModelSource, Policy
+from redoubt.records.repair import Repair, RepairRound, ScannedFamily
 from redoubt.records.requirement import MEASURES, Bound, Requirement
 from redoubt.records.signals import SIGNALS
 from redoubt.records.trust import Demand, Signature
@@ -167,10 +168,13 @@ __all__ = [
     "Receipt",
     "Recipe",
     "RedoubtError",
+    "Repair",
+    "RepairRound",
     "Requirement",
     "RequirementEvidence",
     "RocPoint",
     "Rule",
+    "ScannedFamily",
     "ShadowModels",
     "ShadowRecipe",
     "Sign",

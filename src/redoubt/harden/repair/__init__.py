@@ -6,6 +6,7 @@ from redoubt.harden.repair.forget import Lesson, forget
 from redoubt.harden.repair.held import accuracy, halves
 from redoubt.harden.repair.prune import TUNING, Pruned, fine_prune, silence
 from redoubt.harden.repair.quarantine import common_pattern, retrain, set_aside, treated
+from redoubt.harden.repair.run import Repaired, Wish, repair
 from redoubt.harden.repair.unlearn import unlearn
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Lesson",
     "Plan",
     "Pruned",
+    "Repaired",
     "Round",
+    "Wish",
     "accuracy",
     "adversarial_prune",
     "cleanse",
@@ -22,6 +25,7 @@ __all__ = [
     "fine_prune",
     "forget",
     "halves",
+    "repair",
     "retrain",
     "set_aside",
     "silence",

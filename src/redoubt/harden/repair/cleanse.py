@@ -44,6 +44,8 @@ class Plan:
             find larger ones.
         price: most of the accuracy that may be lost, 0..1: a round that costs more, by what held-out examples show
             beyond chance, is undone.
+        stands_out: no round is begun unless the suspect is less than so many times as hard to reach as the median
+            class.
     """
 
     search: Search = field(default_factory=lambda: Search(steps=100, batch=16))
@@ -53,6 +55,7 @@ class Plan:
     lesson: Lesson = field(default_factory=Lesson)
     margin: float = 1.25
     price: float = 0.015
+    stands_out: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,7 @@ class Cleansed:
         no trigger was found.
         """
         ordinary = {each.form: _ordinary(each, self.suspect) for each in self.before}
-        was, now = (
-            min(_size(each, self.suspect) / ordinary[each.form] for each in scanned)
-            for scanned in (self.before, self.after)
-        )
+        was, now = (_hardness(scanned, self.suspect, ordinary) for scanned in (self.before, self.after))
         return was, now
 
 
@@ -147,11 +147,12 @@ def cleanse(
     before = _scan(model, clean, targets, plan, seed, say)
     chosen = most_suspect(before) if suspect is None else suspect
     ordinary = {each.form: _ordinary(each, chosen) for each in before}
+    begins = _hardness(before, chosen, ordinary) < plan.stands_out
     rng = Generator().manual_seed(seed * 1_000_003 + 777)
     mine, first = copy.deepcopy(model), _right(model, held)
     triggers: list[Trigger] = []
     rounds: list[Round] = []
-    for number in range(1, plan.rounds + 1):
+    for number in range(1, plan.rounds + 1 if begins else 1):
         hardness, small = _small(mine, clean, chosen, ordinary, plan, rng)
         if not small:
             break
@@ -201,8 +202,8 @@ def _small(
     return hardness, small
 
 
-def _size(scanned: Scanned, target: int) -> float:
-    return min(each.size for each in scanned.found if each.target == target)
+def _hardness(scanned: Sequence[Scanned], target: int, ordinary: Mapping[str, float]) -> float:
+    return min(found.size / ordinary[each.form] for each in scanned for found in each.found if found.target == target)
 
 
 def _ordinary(scanned: Scanned, suspect: int) -> float:

@@ -1,6 +1,6 @@
 """Backdoors: planted, looked for, and repaired.  Every model's figures are a file, and what is there is not done again.
 
-python bench/backdoor.py [plant] [data] [overlay] [repair] [cleanse] [spectre] [detect] [transfer]
+python bench/backdoor.py [plant] [data] [overlay] [repair] [cleanse] [twin] [spectre] [detect] [transfer]
 """
 
 import copy
@@ -28,7 +28,7 @@ from backdoor_ground import (
     trained,
 )
 from common import read, write
-from redoubt.attacks.backdoor import OneTarget, Poisoned, badnets, fit, pruning_aware
+from redoubt.attacks.backdoor import OneTarget, Poisoned, badnets, fit, inversion_aware, pruning_aware
 from redoubt.attacks.backdoor.invert import FORMS, Search
 from redoubt.data import Dataset
 from redoubt.detectors import Seen, Strip, meta_score, most_reached, scan_model
@@ -81,20 +81,35 @@ def auroc(suspect: Tensor, others: Tensor) -> float:
 
 def planted(ground: Ground, kind: str, seed: int = 0) -> tuple[Poisoned, nn.Module]:
     """The poisoned set of a kind, and the model trained on it."""
-    if kind == "pruning-aware":
+    if kind in ("pruning-aware", "inversion-aware"):
         poisoned = badnets(ground.train, patch(ground), OneTarget(ground.target), 0.1, seed)
-        return poisoned, _pruning_aware(ground, poisoned, seed)
+        make = _pruning_aware if kind == "pruning-aware" else _inversion_aware
+        return poisoned, make(ground, poisoned, seed)
     twin = ground.model(trained(ground, "clean", ground.train, seed))
     poisoned = KINDS[kind](ground, twin, seed)
     return poisoned, trained(ground, kind, poisoned.data, seed)
 
 
 def _pruning_aware(ground: Ground, poisoned: Poisoned, seed: int) -> nn.Module:
-    kept, module = FOLDER / f"{ground.name}-pruning-aware-{seed}.safetensors", ground.network(seed).eval()
+    def train(module: nn.Module) -> None:
+        pruning_aware(module, ground.layer, ground.train, poisoned.data, replace(ground.course, seed=seed))
+
+    return _kept(ground, "pruning-aware", seed, train)
+
+
+def _inversion_aware(ground: Ground, poisoned: Poisoned, seed: int) -> nn.Module:
+    def train(module: nn.Module) -> None:
+        inversion_aware(module, ground.face, poisoned, replace(ground.course, seed=seed), FORMS[:3], SCAN)
+
+    return _kept(ground, "inversion-aware", seed, train)
+
+
+def _kept(ground: Ground, kind: str, seed: int, train: Callable[[nn.Module], None]) -> nn.Module:
+    kept, module = FOLDER / f"{ground.name}-{kind}-{seed}.safetensors", ground.network(seed).eval()
     if kept.exists():
         module.load_state_dict(load_file(kept))
         return module
-    pruning_aware(module, ground.layer, ground.train, poisoned.data, replace(ground.course, seed=seed))
+    train(module)
     save_file(module.state_dict(), kept)
     return module
 
@@ -253,6 +268,26 @@ def cleansed(ground: Ground, kind: str) -> dict[str, Any]:
         "held": list(done.accuracy),
         "seconds": seconds,
     }
+
+
+def let_alone(ground: Ground, kind: str) -> dict[str, Any]:
+    """What a scan says of a model without a backdoor, and what it costs to repair it all the same."""
+    model = ground.model(trained(ground, kind, ground.train, 0).requires_grad_(False))
+    held = ground.held()
+    train, few = (dataset(ground.clean.x[rows], ground.clean.y[rows], ground.name) for rows in (~held, held))
+    done = cleanse(model, train, few, most_reached(model, train.x, 10, 0))
+    return {
+        "suspect": done.suspect,
+        "hardness": [min(each, 1e9) for each in done.hardness],
+        "rounds": sum(each.kept for each in done.rounds),
+        "clean": [
+            float((answers(each, ground.test.x) == ground.test.y).double().mean()) for each in (model, done.model)
+        ],
+    }
+
+
+def _right(model: TorchModel, data: Dataset) -> float:
+    return float((answers(model, data.x) == data.y).double().mean())
 
 
 # ── spectre ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -415,7 +450,8 @@ def main(steps: Sequence[str]) -> None:
         "data": (data, list(KINDS), SIGNS),
         "overlay": (overlay, list(KINDS), SIGNS),
         "repair": (repair, REPAIRED, SIGNS),
-        "cleanse": (cleansed, REPAIRED, SIGNS),
+        "cleanse": (cleansed, [*REPAIRED, "inversion-aware"], SIGNS),
+        "twin": (let_alone, ["clean"], ["clean"]),
         "spectre": (spectre, FEW, FEW),
     }
     for step, (make, *kinds) in todo.items():
@@ -438,4 +474,4 @@ def main(steps: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "cleanse", "spectre", "detect", "transfer"])
+    main(sys.argv[1:] or ["plant", "data", "overlay", "repair", "cleanse", "twin", "spectre", "detect", "transfer"])

@@ -216,7 +216,7 @@ def cleansed() -> Iterable[str]:
                 f"{100 * row['before']['clean_accuracy']['value']:.1f} % to {_share(row['after']['clean_accuracy'])}",
                 _share(row["before"]["attack_success"]),
                 _share(row["after"]["attack_success"]),
-                "right" if row["suspect"] == row["target"] else "**wrong**",
+                _suspected(row),
                 f"{row['hardness'][0]:.2f} to {row['hardness'][1]:.2f}",
                 row["rounds"],
                 f"{row['seconds']:.0f}",
@@ -238,6 +238,12 @@ def cleansed() -> Iterable[str]:
             f"one, so the model is {said} (limit {_STANDS_OUT:g}); repaired all the same, it would be right "
             f"{after:.1%} of the time instead of {before:.1%}.\n"
         )
+
+
+def _suspected(row: dict[str, Any]) -> str:
+    if "all-to-all" in row["kind"]:
+        return "–"
+    return "right" if row["suspect"] == row["target"] else "**wrong**"
 
 
 def detected() -> Iterable[str]:

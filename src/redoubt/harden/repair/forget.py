@@ -61,7 +61,8 @@ def forget(
         with torch.no_grad():
             said = suspect.training_logits(x).log_softmax(dim=1)
         with torch.enable_grad():
-            plain, stamped = model.training_logits(both).split(len(x))
+            logits = model.training_logits(both)
+            plain, stamped = logits[: len(x)], logits[len(x) :]
             held = F.kl_div(plain.log_softmax(dim=1), said, log_target=True, reduction="batchmean")
             loss = F.cross_entropy(plain, y) + lesson.hold * held + lesson.worn * F.cross_entropy(stamped, y)
             optimizer.zero_grad()

@@ -230,6 +230,12 @@ def cleansed() -> Iterable[str]:
         met = "met" if left < 0.05 and lost < 0.02 else "**missed**"
         price = f"{left:.1%} left at a price of {100 * lost:.1f} points"
         yield f"{where}, {row['kind']}: {price} (aim < 5 % at < 2): {met}.\n"
+    for where, row in _all("named"):
+        yield (
+            f"{where}, {row['kind']}, by a defender who names the class (`--class`): "
+            f"{_share(row['after']['attack_success'])} left, clean accuracy "
+            f"{row['before']['clean_accuracy']['value']:.1%} to {row['after']['clean_accuracy']['value']:.1%}.\n"
+        )
     for where, row in _all("twin"):
         was, (before, after) = row["hardness"][0], row["clean"]
         said = "suspected, wrongly" if was < _STANDS_OUT else "let alone"

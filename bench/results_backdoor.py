@@ -206,7 +206,9 @@ def cleansed() -> Iterable[str]:
         "length of a lesson were chosen on six other models (other seeds, targets and, of GTSRB, other tracks, which "
         "were left out of their training). The price is judged on a quarter of the defender's images, whole tracks. "
         "*Hardness*: how many times as large the smallest trigger of the suspected class is as that of the median "
-        "class, before and after. The planter of *inversion-aware* has trained against the defender's search.\n"
+        "class, before and after. The planter of *inversion-aware* has trained against the defender's search. "
+        f"Where no class is below {_STANDS_OUT:g}, the command begins no round unless one is named; here rounds were "
+        "played all the same.\n"
     )
     yield from _table(
         ("set, kind", "clean accuracy", "attack success before", "after", "suspect", "hardness", "rounds", "seconds"),

@@ -121,8 +121,9 @@ def cleanse(
 ) -> Cleansed:
     """Unlearn the triggers of the class that stands out most, again and again, while accuracy on `held` lasts.
 
-    What is not covered: all-to-all backdoors, and triggers that no family can write, as warps are; a second backdoor
-    to another class, for which the repaired model is to be cleansed again; and defenders whose held-out examples
+    What is not covered: all-to-all backdoors, and triggers that no family can write, as warps are; planters who ran
+    the same search and trained against what it finds (`attacks.backdoor.inversion_aware`); a second backdoor to
+    another class, for which the repaired model is to be cleansed again; and defenders whose held-out examples
     resemble those that they train on more than the world does, as frames of one video do: they see too low a price.
 
     Args:

@@ -30,9 +30,9 @@ FACE = Face((1, 28, 28), 0.0, 1.0, 10)
 ZOO = HOME / "zoo"
 POLICIES = Path(__file__).with_name("zoo_policies")
 STANDARD = ("pgd", "trades", "fast", "fashion", "l2", "pgd-l2")
-ELSEWHERE = {
-    name: MNIST / "mnist.hardened" for name in ("pgd", "pgd-l2")
-}  # hardened from the plain model, in bench/mnist.py
+ELSEWHERE = dict.fromkeys(
+    ("pgd", "pgd-l2"), MNIST / "mnist.hardened"
+)  # hardened from the plain model, in bench/mnist.py
 STRONG = ("strong-linf", "strong-l2", "strong-turn")
 
 

@@ -345,3 +345,21 @@ def test_a_reader_that_goes_away_changes_no_exit_code(write, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process.stdout.close()
     assert process.wait(timeout=300) == 0
+
+
+def test_evidence_on_another_policy_does_not_stay_beside_the_text_of_this_one(policy, tmp_path, monkeypatch):
+    """Else a report of a folder whose second run was killed would show the first one's verdicts under new bounds."""
+    assess(policy(take=20), tmp_path / "e", suite=(RandomSearch(samples=3),))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("redoubt.assess.run.execute", killed)
+    with pytest.raises(KeyboardInterrupt):
+        assess(policy(take=20), tmp_path / "e", suite=(RandomSearch(samples=3),))
+    assert (tmp_path / "e/evidence.json").is_file()
+    other = policy(take=21)
+    with pytest.raises(KeyboardInterrupt):
+        assess(other, tmp_path / "e", suite=(RandomSearch(samples=3),))
+    assert (tmp_path / "e/policy.yaml").read_text() == other.text
+    assert not (tmp_path / "e/evidence.json").exists()

@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 
 from redoubt.assess import assess
 from redoubt.assess.poisoning import jobs
+from redoubt.attacks.poisoning import PoisonedSet
+from redoubt.data import Dataset
 from redoubt.policy import explain, read_policy
 from redoubt.records import DataError, ModelError, Place, PolicyError, SignName, Verdict
 from redoubt.report import write_reports
@@ -180,6 +182,19 @@ def test_a_strategy_that_breaks_is_a_sign_and_not_a_pass(policy, tmp_path, monke
     assert found.verdict is Verdict.UNDECIDED
     assert found.outcomes[0].broke == "ModelError: no gradients here"
     assert "no gradients here" in reported(tmp_path / "e")
+
+
+def test_poison_that_changes_nothing_is_no_attack_and_so_no_pass(policy, tmp_path, monkeypatch):
+    """Also where the judge put all of it back."""
+
+    def beyond(_, scene, *__):
+        x = torch.full_like(scene.data.x, torch.nan)
+        return PoisonedSet(Dataset(x, scene.data.y, "", ""), torch.ones(len(x), dtype=torch.bool))
+
+    monkeypatch.setattr("redoubt.attacks.poisoning.RandomFlips.poison", beyond)
+    found = played(policy(more=", targets: 2, strategies: [random-flips]"), tmp_path / "e")
+    assert found.verdict is Verdict.UNDECIDED
+    assert "changed no row" in found.outcomes[0].broke
 
 
 def test_a_share_of_less_than_a_row_and_too_many_targets_are_refused(policy, tmp_path):

@@ -45,7 +45,7 @@ def test_the_caveat_speaks_of_the_games_that_are_there():
     poison = "  - {id: p, game: poisoning, adversary: insider, require: targets_flipped <= 0.2}\n"
     both = explain(parsed(SOUND.replace("harden:\n", f"{poison}harden:\n")).policy)[-1]
     assert both.endswith(f"{GRADIENT} or where victims of clean data are unlike the model.")
-    start, _, _ = SOUND.partition("  - id: small-noise")
+    start = SOUND.partition("  - id: small-noise")[0]
     alone = explain(parsed(f"{start}{poison}").policy)[-1]
     assert alone.endswith("undecided` where victims of clean data are unlike the model.")
     assert "gradient" not in alone

@@ -443,6 +443,37 @@ def test_7_of_two_updates_at_once_the_second_must_be_compared_again(path):
         assert path.read_text() == other
 
 
+def test_7_without_a_store_a_file_that_was_changed_meanwhile_is_neither_overwritten_nor_said_to_be_in_force(path):
+    force = in_force(read_policy(path))
+    other = path.read_text() + "# other\n"
+    path.write_text(other)
+    with pytest.raises(PolicyError, match="changed meanwhile"):
+        switch(force, force.now.text + "# ours\n", "update abc", START)
+    assert path.read_text() == other
+
+
+def test_7_what_a_person_refused_while_it_was_being_put_in_force_stays_refused(path, unconfined, monkeypatch):
+    real = trial.in_force
+
+    def slowly(file):
+        """The person is quicker."""
+        force = real(file)
+        for evidence, state in Shelf(path).all():
+            if state.became == "person":
+                reject(path, evidence.id, "ada", START)
+        return force
+
+    path.write_text(path.read_text().replace("disagreement <= 5 %", "disagreement <= 0.1 %"))
+    before = path.read_text()
+    evidence, state = try_candidate(path, candidate(path), START)
+    assert state.became == "person"
+    monkeypatch.setattr(trial, "in_force", slowly)
+    with pytest.raises(PolicyError, match="does not wait for a person: it is rejected"):
+        approve(path, evidence.id, "bob", START)
+    assert path.read_text() == before
+    assert Shelf(path).read(evidence.id)[1].by == "ada"
+
+
 # ── past queries ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

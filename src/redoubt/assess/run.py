@@ -30,7 +30,7 @@ from redoubt.assess.system import System, answers, open_system, versions
 from redoubt.assess.through import Through
 from redoubt.attacks.evasion import EvasionAttack
 from redoubt.policy import PolicyFile
-from redoubt.records import Evidence, PolicyError, RequirementEvidence, canonical_json
+from redoubt.records import Evidence, Place, PolicyError, RequirementEvidence, StorageError, canonical_json
 from redoubt.records.canonical import Json
 from redoubt.storage import write_atomically
 
@@ -84,6 +84,7 @@ def assess(
         progress.planned(plan.requirement.id, sum(most for _, most in plan.chains))
 
     start = executor_for(on, workers, system, file.base)
+    _forget_other(folder, file)
     write_atomically(folder / "policy.yaml", file.text.encode())
     clock = Stopwatch()
     execute(plans, system, store, start, progress, clock)
@@ -96,6 +97,20 @@ def assess(
     write_atomically(folder / "timings.json", canonical_json(timings))
     write_atomically(folder / "evidence.json", canonical_json(evidence))
     return evidence
+
+
+def _forget_other(folder: Path, file: PolicyFile) -> None:
+    """Remove the evidence on another policy: a run that is killed must not leave it beside this one's text."""
+    kept = folder / "policy.yaml"
+    try:
+        if kept.is_file() and kept.read_bytes() != file.text.encode():
+            (folder / "evidence.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written to: {error.strerror or error}",
+            Place(str(folder)),
+            remedy="choose another folder with --output",
+        ) from error
 
 
 # ── write ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ from redoubt.records import ModelError
 from redoubt.supply.artefact import MOST_BYTES, files_below, read_once
 from redoubt.supply.findings import Finding, Judgement, Kind
 from redoubt.supply.flaw import shown
-from redoubt.supply.graphs.onnx import Sizes
+from redoubt.supply.graphs.onnx import Sizes, externals_of
 from redoubt.supply.judge import judge
 
 _NUMBERS = frozenset({Kind.UNKNOWN_FORMAT, Kind.DAMAGED})
@@ -29,9 +29,8 @@ def scan(path: Path, most: int = MOST_BYTES) -> Iterator[Judgement]:
     judged: list[Judgement] = []
     parts: set[str] = set()
     for file, name in sorted(files_below(path), key=lambda pair: pair[1]):
-        one = _judge(file, name, most)
-        if one.format == "onnx" and one.allowed:
-            parts |= _parts(file, name)
+        one, beside = _judge(file, name, most)
+        parts |= beside
         judged.append(one)
     for one in judged:
         part = one.file in parts and all(f.kind in _NUMBERS for f in one.findings)
@@ -56,7 +55,8 @@ def sizes_beside(path: Path) -> Sizes:
     return size
 
 
-def _judge(file: Path, name: str, most: int) -> Judgement:
+def _judge(file: Path, name: str, most: int) -> tuple[Judgement, set[str]]:
+    """What is said of a file, and the names of those that the same bytes make a part of it."""
     if file.is_symlink():
         target = shown(file.readlink())
         finding = Finding(
@@ -65,16 +65,12 @@ def _judge(file: Path, name: str, most: int) -> Judgement:
             what=f"is a symbolic link to '{target}', which is not part of the folder",
             remedy="put a copy in its place, if what it leads to is what you expect",
         )
-        return Judgement(file=name, format="a symbolic link", size=0, digest="", findings=(finding,))
+        return Judgement(file=name, format="a symbolic link", size=0, digest="", findings=(finding,)), set()
     try:
-        return judge(name, read_once(file, most, follow_links=False), sizes_beside(file))
+        raw = read_once(file, most, follow_links=False)
     except ModelError as error:
         finding = Finding(kind=Kind.UNKNOWN_FORMAT, place="", what=error.what, remedy=error.remedy or "look at it")
-        return Judgement(file=name, format="a file that cannot be read", size=0, digest="", findings=(finding,))
-
-
-def _parts(file: Path, name: str) -> set[str]:
-    from redoubt.supply.graphs.onnx import externals_of
-
-    folder = Path(name).parent
-    return {(folder / external.location).as_posix() for external in externals_of(file.read_bytes())}
+        return Judgement(file=name, format="a file that cannot be read", size=0, digest="", findings=(finding,)), set()
+    one, folder = judge(name, raw, sizes_beside(file)), Path(name).parent
+    beside = externals_of(raw) if one.format == "onnx" and one.allowed else []
+    return one, {(folder / external.location).as_posix() for external in beside}

@@ -202,6 +202,8 @@ class PoisonJob:
         with repeatable(seed):
             try:
                 found = admitted(scene, self.attack.poison(scene, target, seed))
+                if not bool(found.rows.any()):
+                    raise NothingToChangeError("it changed no row that it may change")
             except NothingToChangeError as error:
                 return _pack({"idle": torch.ones(1)}) if self.aware else _broke(error)
             except (RedoubtError, RuntimeError, ValueError, ArithmeticError, IndexError) as error:

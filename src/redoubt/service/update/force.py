@@ -83,6 +83,13 @@ def switch(force: Force, text: str, by: str, now: float) -> None:
         StorageError: the store or the file cannot be written.
     """
     after = parse_policy(text.encode(), force.file.path)
+    untouched = force.file.path.read_bytes().decode("utf-8-sig") == force.file.text
+    if not force.stored and not untouched:
+        raise PolicyError(
+            "the policy file was changed meanwhile",
+            force.file.place(),
+            remedy="run it again: nothing was put in force",
+        )
     if force.stored:
         from redoubt.service.versions import publish
 
@@ -96,7 +103,7 @@ def switch(force: Force, text: str, by: str, now: float) -> None:
             if latest is None:
                 publish(store, force.now, now, "file")  # or there would be nothing to go back to
             publish(store, after, now, by)
-    if force.file.path.read_bytes().decode("utf-8-sig") == force.file.text:
+    if untouched:
         write_atomically(force.file.path, text.encode())
 
 

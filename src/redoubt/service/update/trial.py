@@ -105,7 +105,7 @@ def put_in_force(shelf: Shelf, force: Force, evidence: UpdateEvidence, by: str, 
     """Put a candidate in force that was compared with what is in force.
 
     Raises:
-        PolicyError: it was compared with something else, or there are no weights.
+        PolicyError: it was compared with something else, does not wait any more, or there are no weights.
         StorageError: its file was changed, or the store or the disk refuses.
     """
     file = _model_file(shelf.of(evidence.id), evidence)
@@ -120,6 +120,7 @@ def put_in_force(shelf: Shelf, force: Force, evidence: UpdateEvidence, by: str, 
         values[("signature", "bundle")] = relative(bundle, base)
     text = force.now.with_model(values | {("digest",): str(evidence.weights)})
     with shelf.alone():
+        _waiting(shelf, evidence.id)  # a person may have refused it meanwhile
         switch(force, text, f"{BY}{evidence.id}", now)
         state = State(became="in force", by=by, at=now, after=digest(text.encode()))
         shelf.state(evidence.id, state)
@@ -152,9 +153,10 @@ def reject(policy: Path, identity: str, by: str, now: float) -> State:
         PolicyError: it does not wait.
     """
     shelf = Shelf(policy)
-    _waiting(shelf, identity)
     state = State(became="rejected", by=by, at=now)
-    shelf.state(identity, state)
+    with shelf.alone():
+        _waiting(shelf, identity)
+        shelf.state(identity, state)
     return state
 
 

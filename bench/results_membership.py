@@ -11,23 +11,36 @@ _MEASURES = ("tpr_at_fpr_0.001", "tpr_at_fpr_0.01", "membership_auc")
 _NEAR_CHANCE = {"tpr_at_fpr_0.001": 0.005, "tpr_at_fpr_0.01": 0.02, "membership_auc": 0.55}
 
 
-def section() -> Iterable[str]:
-    """What of it was measured."""
-    rows, speed = told("membership"), told("membership_speed")
-    if not (rows or speed):
+def location() -> Iterable[str]:
+    """Location-30, under the heading of all that stands below."""
+    yield from _of("location30", "## Membership")
+
+
+def fashion() -> Iterable[str]:
+    """Fashion-MNIST."""
+    yield from _of("fashion_mnist")
+
+
+def speed() -> Iterable[str]:
+    """Shadow models side by side, and one by one."""
+    measured = told("membership_speed")
+    if not measured:
         return
-    yield "## Membership"
-    for row in rows or []:
+    seconds = measured["seconds"]
+    yield (
+        f"Training {measured['models']} shadow models of Location-30 (446-128-30, {measured['records']:,} records, "
+        f"{measured['epochs']} epochs) side by side as one batched model takes {seconds['batched']:.1f} processor "
+        f"seconds, one by one {seconds['loop']:.1f}: {seconds['loop'] / seconds['batched']:.1f}x, the median of "
+        f"{measured['rounds']} rounds in turn."
+    )
+
+
+def _of(name: str, *heading: str) -> Iterable[str]:
+    rows = [row for row in told("membership") or [] if row["set"] == name]
+    if rows:
+        yield from heading
+    for row in rows:
         yield from _attacks(row)
-    if speed:
-        yield ""
-        seconds = speed["seconds"]
-        yield (
-            f"Training {speed['models']} shadow models of Location-30 (446-128-30, {speed['records']:,} records, "
-            f"{speed['epochs']} epochs) side by side as one batched model takes {seconds['batched']:.1f} processor "
-            f"seconds, one by one {seconds['loop']:.1f}: {seconds['loop'] / seconds['batched']:.1f}x, the median of "
-            f"{speed['rounds']} rounds in turn."
-        )
 
 
 def _attacks(row: dict[str, Any]) -> Iterable[str]:

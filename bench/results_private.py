@@ -12,20 +12,25 @@ _MOST_SECONDS = 600
 _LEAST_GAIN, _MOST_PRICE, _AGREE = 10, 1.3, 0.02
 
 
-def section() -> Iterable[str]:
-    """Accuracy at epsilon, speed, agreement of the accountants: what of it was measured."""
-    accuracy, speed, accountants = (told(f"private_{name}") for name in ("accuracy", "speed", "accountants"))
-    if not (accuracy or speed or accountants):
-        return
-    yield "## Private training"
-    yield from _accuracy(accuracy or [], told("private_search") or [])
-    yield from _speed(speed)
-    yield from _accountants(accountants or [])
+def accuracy() -> Iterable[str]:
+    """Accuracy at epsilon, under the heading of all that stands below."""
+    rows = told("private_accuracy")
+    if rows:
+        yield "## Private training"
+        yield from _accuracy(rows, told("private_search") or [])
+
+
+def speed() -> Iterable[str]:
+    """A step of the fast path beside opacus and plain SGD."""
+    yield from _speed(told("private_speed"))
+
+
+def accountants() -> Iterable[str]:
+    """How the accountants agree."""
+    yield from _accountants(told("private_accountants") or [])
 
 
 def _accuracy(rows: list[dict[str, Any]], searched: list[dict[str, Any]]) -> Iterable[str]:
-    if not rows:
-        return
     yield ""
     yield (
         "Scattering features, group normalisation, a noised mean taken off, and a linear model by DP-SGD with Poisson "

@@ -129,6 +129,16 @@ def test_init_writes_a_policy_that_passes_check(redoubt, folder):
     assert names() == ["my digits.safetensors", "policy.yaml"]
 
 
+def test_init_asks_for_privacy_where_it_is_told_of_what_that_takes(redoubt, folder):
+    Path("policies").mkdir()
+    told = ("--train", "npz:own.npz", "--test", "npz:others.npz", "--ledger", "ledger.json", "-o", "policies/p.yaml")
+    assert redoubt("init", "my digits.safetensors", *told)[0] == 0
+    policy = read_policy(Path("policies/p.yaml")).policy
+    assert [one.game for one in policy.requirements[-2:]] == ["membership", "privacy"]
+    assert (policy.data.train.source, policy.data.test.source) == ("npz:own.npz", "npz:others.npz")
+    assert policy.requirements[-1].ledger == "../ledger.json"
+
+
 def test_init_names_the_model_as_seen_from_the_policy(redoubt, folder):
     Path("policies").mkdir()
     assert redoubt("init", "my digits.safetensors", "-o", "policies/p.yaml")[0] == 0

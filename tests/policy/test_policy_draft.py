@@ -20,12 +20,17 @@ paths = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
     shape=st.none() | st.lists(st.integers(1, 64), min_size=1, max_size=4).map(tuple),
     classes=st.none() | st.integers(2, 1000),
     notes=st.lists(st.text(max_size=200), max_size=4),
+    data=st.none() | paths,
 )
-def test_every_draft_is_a_sound_policy_that_says_what_was_found(system, path, scheme, shape, classes, notes):
+def test_every_draft_is_a_sound_policy_that_says_what_was_found(system, path, scheme, shape, classes, notes, data):
     source = "torch:module:factory" if scheme == "torch" else f"{scheme}:{path}.{scheme}"
     weights = f"{path}.safetensors" if scheme == "torch" else None
-    text = draft(system, source, weights=weights, shape=shape, classes=classes, notes=notes)
+    known = {"train": f"npz:{data}.npz", "test": f"csv:{data}.csv", "ledger": f"{data}.json"} if data else {}
+    text = draft(system, source, weights=weights, shape=shape, classes=classes, notes=notes, **known)
     policy = parsed(text).policy
+    assert {one.game for one in policy.requirements} == {"evasion"} | ({"membership", "privacy"} if data else set())
+    if data:
+        assert (policy.data.train.source, policy.data.test.source) == (known["train"], known["test"])
     assert (policy.model.source, policy.model.weights) == (source, weights)
     assert policy.model.input.shape == (shape or (1, 28, 28))
     assert policy.model.classes == (classes or 10)
@@ -101,6 +106,23 @@ def test_only_weights_that_the_model_takes_are_written():
     onnx = changed(("torch:digits.model:build   # a factory", "onnx:m.onnx"), ("  weights: model.safetensors\n", ""))
     with pytest.raises(PolicyError, match="weights belong to a torch model"):
         parsed(onnx).with_weights("model.safetensors")
+
+
+@pytest.mark.parametrize("source", ["torch:m:f", "sklearn:a.skops", "onnx:m.onnx", "http://h/v2/models/m"])
+def test_what_takes_more_data_is_sound_once_its_comments_are_removed(source):
+    text = draft("s", source, shape=(4,), classes=2)
+    marks = ("# train:", "# - id: who-was-in", "# - id: guarantee", "#   game:", "#   adversary:", "#   require:")
+    marks += ("#   strategies:", "#   ledger:")
+    lines = [
+        line.replace("# ", "", 1) if line.startswith("  ") and line.strip().startswith(marks) else line
+        for line in text.splitlines()
+    ]
+    policy = parsed("\n".join(lines)).policy
+    assert policy.data.train is not None
+    found = {one.game: one for one in policy.requirements}
+    assert set(found) == {"evasion", "membership", "privacy"}
+    assert found["privacy"].ledger == "ledger.json"
+    assert (found["membership"].strategies is None) == source.startswith(("torch", "sklearn"))
 
 
 @pytest.mark.parametrize("shape", [None, (1, 28, 28), (4,), (19,), (20,)])

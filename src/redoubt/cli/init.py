@@ -20,6 +20,18 @@ def init(
         typer.Argument(help="An .onnx, .safetensors or .skops file. Nothing in it is executed.", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The policy to write.")] = Path("policy.yaml"),
+    train: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model was trained on, as `data.train`: asks who can be recognised.", metavar="SOURCE"
+        ),
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Examples it was not trained on, as `data.test`.", metavar="SOURCE")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="The privacy ledger of its training: asks for its guarantee.", metavar="FILE")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the policy if it is there already.")] = False,
 ) -> None:
     """Look at a model file, and write a commented policy for it."""
@@ -37,6 +49,9 @@ def init(
         classes=sketch.classes,
         outputs="probabilities" if any("outputs are probabilities" in note for note in sketch.notes) else "logits",
         notes=sketch.notes,
+        train=train,
+        test=test,
+        ledger=_as_seen_from(ledger, output.parent) if ledger is not None else None,
     )
     parse_policy(text.encode(errors="replace"), output)
     write_atomically(output, text.encode(), replace=force)

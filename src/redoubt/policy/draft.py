@@ -21,8 +21,14 @@ def draft(
     classes: int | None = None,
     outputs: Literal["logits", "probabilities"] = "logits",
     notes: Sequence[str] = (),
+    train: str | None = None,
+    test: str | None = None,
+    ledger: str | None = None,
 ) -> str:
     """The text of a sound policy.  What is not known stands there as a guess, under a comment with `CHANGE THIS`.
+
+    What can be required only with data that are not known stands there as comments, which are sound once the `# ` is
+    removed.
 
     Args:
         system: any text; what a name may not hold is replaced.
@@ -32,6 +38,9 @@ def draft(
         classes: None if unknown.
         outputs: what the model returns.
         notes: plain sentences on what was found, put into the text as comments.
+        train: what the model was trained on, as `data.train`; None if unknown.
+        test: as `data.test`; None if unknown.
+        ledger: the privacy ledger of its training; None if there is none.
     """
     image = shape is None or len(shape) == 3
     lines = [
@@ -56,19 +65,16 @@ def draft(
         f"  outputs: {outputs}",
         "",
         "data:",
-        f"  # {CHANGE}: labelled examples that the model was not trained on, in one of these forms:",
-        "  #   npz:<file with x and y> | csv:<file> | images:<folder with a folder per class> | idx:<folder>/test",
-        "  test:",
-        f"    source: {'images:data/test' if image else 'csv:data/test.csv'}",
-        "    # As many of each class as possible. More examples tell more, and take longer.",
-        "    take: 1000",
-        "    seed: 0",
+        *_test(test, "images:data/test" if image else "csv:data/test.csv"),
+        *_train(train, "images:data/train" if image else "csv:data/train.csv"),
         "",
         "adversaries:",
         *_adversary(source),
         "",
         "requirements:",
         *_requirements(shape, source),
+        *_membership(source, known=train is not None),
+        *_guarantee(source, ledger),
         "",
         *_guard(),
     ]
@@ -143,6 +149,28 @@ def _classes(classes: int | None) -> list[str]:
     ]
 
 
+def _test(test: str | None, guess: str) -> list[str]:
+    lines = [
+        "  test:",
+        f"    source: {quoted(test or guess)}",
+        "    # As many of each class as possible. More examples tell more, and take longer.",
+        "    take: 1000",
+        "    seed: 0",
+    ]
+    if test is not None:
+        return lines
+    return [
+        f"  # {CHANGE}: labelled examples that the model was not trained on, in one of these forms:",
+        "  #   npz:<file with x and y> | csv:<file> | images:<folder with a folder per class> | idx:<folder>/test",
+        *lines,
+    ]
+
+
+def _train(train: str | None, guess: str) -> list[str]:
+    told = "  # What the model was trained on; the requirement who-was-in asks who can be recognised as one of these."
+    return [told, f"  train: {quoted(train)}" if train is not None else f"  # train: {guess}"]
+
+
 def _adversary(source: str) -> list[str]:
     if gives_gradients(source):
         return [
@@ -159,8 +187,12 @@ def _adversary(source: str) -> list[str]:
     ]
 
 
+def _name_of_adversary(source: str) -> str:
+    return "insider" if gives_gradients(source) else "customer"
+
+
 def _requirements(shape: tuple[int, ...] | None, source: str) -> list[str]:
-    adversary = "insider" if gives_gradients(source) else "customer"
+    adversary = _name_of_adversary(source)
     lines = [
         "  - id: small-noise",
         "    game: evasion",
@@ -179,6 +211,45 @@ def _requirements(shape: tuple[int, ...] | None, source: str) -> list[str]:
             "    require: robust_accuracy >= 0.8",
         ]
     return lines
+
+
+def _membership(source: str, *, known: bool) -> list[str]:
+    """Who was in the training data: takes `data.train`."""
+    trainable = scheme_of(source) in ("torch", "sklearn")
+    lines = [
+        "- id: who-was-in",
+        "  game: membership",
+        f"  adversary: {_name_of_adversary(source)}",
+        "  require: tpr_at_fpr_0.01 <= 0.03",
+        *([] if trainable else ["  strategies: [loss-threshold, label-noise]"]),
+    ]
+    remark = (
+        "How many of data.train are recognised at one false alarm in a hundred. At 0.1 % it takes 4,380 others."
+        if trainable
+        else "Stronger strategies train shadow models, and this source does not tell what to train: see shadows."
+    )
+    return _optional(lines, remark, known=known, missing="Remove the '# ' if data has a train.")
+
+
+def _guarantee(source: str, ledger: str | None) -> list[str]:
+    """What the training promised: takes the ledger that it wrote."""
+    lines = [
+        "- id: guarantee",
+        "  game: privacy",
+        f"  adversary: {_name_of_adversary(source)}",
+        "  require: epsilon <= 3 at delta 1e-5   # delta: far below one over the number of records",
+        f"  ledger: {quoted(ledger or 'ledger.json')}",
+    ]
+    remark = "What nobody can learn of a record, whatever they try; see redoubt privacy report."
+    return _optional(
+        lines, remark, known=ledger is not None, missing="Remove the '# ' if the model was trained privately."
+    )
+
+
+def _optional(lines: Sequence[str], remark: str, *, known: bool, missing: str) -> list[str]:
+    if known:
+        return [f"  {lines[0]}", f"    # {remark}", *(f"  {line}" for line in lines[1:])]
+    return [f"  # {remark}", f"  # {missing}", *(f"  # {line}" for line in lines)]
 
 
 def _guard() -> list[str]:

@@ -112,6 +112,15 @@ def test_planted_clipping_of_the_batch_is_caught():
     assert moves(per_batch) > 0.05 * 1.5
 
 
+def test_a_gaussian_is_the_sum_of_four_of_which_no_two_come_from_one_radius(monkeypatch):
+    for at in range(12):  # the first half of the uniforms are radii, and only one of them is above 0
+        uniforms = torch.cat([torch.ones(12).double(), torch.rand(12).double()])
+        uniforms[at] = 0.5
+        monkeypatch.setattr(PrivateRandom, "_uniforms", lambda self, count, given=uniforms: given.clone())
+        drawn = PrivateRandom().gaussians(6)
+        assert int((drawn.abs() > 1e-12).sum()) == 2
+
+
 def test_gaussians_are_gaussian_and_no_two_streams_are_alike():
     from scipy.stats import kstest
 

@@ -64,17 +64,18 @@ def learn(
     if not bool(known.any()):
         raise DataError("the teachers answered nothing", remedy="lower the threshold, or ask more")
     some = flat[:: max(1, len(flat) // 500)]
-    width = reach * float(_squares(some, some).median())
-    student = _fit(flat[known], labels[known], classes, width, ridge)
+    width = reach * float(squares(some, some).median())
+    student = fitted(flat[known], labels[known], classes, width, ridge)
     for _ in range(rounds):
         scores = student.scores(flat)
         best = scores.topk(2, dim=1)
         taken = known | (best.values[:, 0] - best.values[:, 1] >= sure)
-        student = _fit(flat[taken], torch.where(known, labels, best.indices[:, 0])[taken], classes, width, ridge)
+        student = fitted(flat[taken], torch.where(known, labels, best.indices[:, 0])[taken], classes, width, ridge)
     return student
 
 
-def _fit(x: Tensor, y: Tensor, classes: int, width: float, ridge: float) -> Student:
+def fitted(x: Tensor, y: Tensor, classes: int, width: float, ridge: float) -> Student:
+    """Kernel least squares on `[n, D]` and labels `[n]`."""
     goal = torch.eye(classes)[y] - 1 / classes
     gram = torch.cat([_kernel(part, x, width) for part in torch.split(x, 1024)])
     gram.diagonal().add_(ridge)
@@ -82,8 +83,9 @@ def _fit(x: Tensor, y: Tensor, classes: int, width: float, ridge: float) -> Stud
 
 
 def _kernel(a: Tensor, b: Tensor, width: float) -> Tensor:
-    return _squares(a, b).div_(-width).exp_()
+    return squares(a, b).div_(-width).exp_()
 
 
-def _squares(a: Tensor, b: Tensor) -> Tensor:
+def squares(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances of rows `[n, D]` and `[m, D]`, `[n, m]`."""
     return torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True)).clamp_min_(0)

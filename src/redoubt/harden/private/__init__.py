@@ -14,6 +14,7 @@ from redoubt.harden.private.plan import Plan
 from redoubt.harden.private.randomness import PrivateRandom
 from redoubt.harden.private.sampling import Poisson, Sampler, Shuffled
 from redoubt.harden.private.scattering import Scattering
+from redoubt.harden.private.upright import upright
 
 __all__ = [
     "NoisedCentre",
@@ -31,4 +32,5 @@ __all__ = [
     "noised_statistics",
     "train_general",
     "train_linear",
+    "upright",
 ]

@@ -40,7 +40,8 @@ class PrivateRandom:
         radius, angle = self._uniforms(4 * (count + count % 2)).chunk(2)
         radius.log_().mul_(-2.0).sqrt_()
         angle.mul_(2 * math.pi)
-        drawn = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)])
+        # Turned round, so that no sum holds both of a pair: together they would be one Gaussian again, and no two.
+        drawn = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius).flip(0)])
         return drawn.view(4, -1).sum(dim=0)[:count] / 2
 
     def coins(self, count: int, probability: float) -> NDArray[np.bool_]:

@@ -135,6 +135,8 @@ def compare_accountants() -> None:
                     row[by] = epsilon(events, DELTA, by)
                 except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:  # opacus at its limits
                     row[by], row[f"{by} broke"] = None, f"{type(error).__name__}: {error}"
+                if row[by] == float("inf"):
+                    row[by], row[f"{by} broke"] = None, "no finite answer"
                 row[f"{by} seconds"] = time.process_time() - began
             row["lower"] = lower_epsilon(events, DELTA)
             done.append(row)

@@ -55,6 +55,7 @@ done
 .venv/bin/python bench/backdoor.py  # skips by itself what is done
 .venv/bin/python bench/gallery.py  # skips by itself what is done
 .venv/bin/python bench/private.py  # so does this one
+.venv/bin/python bench/private_curve.py
 .venv/bin/python bench/pate.py
 .venv/bin/python bench/memorisation.py
 .venv/bin/python bench/update.py  # keeps what it played

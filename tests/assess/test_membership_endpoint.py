@@ -25,7 +25,10 @@ adversaries:
 requirements:
   - {{id: who, game: membership, adversary: {adversary}, require: membership_auc <= 0.6{more}}}
 """
-TREES = ", strategies: [lira, rmia, loss-threshold], shadows: {models: 8, source: sklearn:DecisionTreeClassifier, parameters: {max_depth: 12}}"
+TREES = (
+    ", strategies: [lira, rmia, loss-threshold], "
+    "shadows: {models: 8, source: sklearn:DecisionTreeClassifier, parameters: {max_depth: 12}}"
+)
 
 
 @pytest.fixture(scope="module")

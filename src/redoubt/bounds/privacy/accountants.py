@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 AccountantName = Literal["pld", "rdp", "prv"]
 _GRID = 1e-4  # width of a cell of privacy loss, where all loss together is around 10 or less
-_FINEST = 1e-5
-_DRIFT = 0.03  # what rounding down may take off the lower estimate in all its steps together, likewise
 _USUAL = 10.0
+_CELL, _FINEST = 0.1, 0.004  # widths in deviations of the loss of one step: at most, and at least
+_DRIFT = 0.02  # twice the share of all loss that rounding down may take off the lower estimate in all steps together
 _PRV_SHARE = 0.002  # error allowed to the PRV accountant, as a share of epsilon
+_PRV_LEAST = 5e-6  # and never less than this times the root of the steps
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ def lower_epsilon(events: Sequence[Event], delta: float) -> float:
     """
     _check_delta(delta)
     counted = merged(events)
-    return float(_loss(counted, optimistic=True).get_epsilon_for_delta(delta)) if counted else 0.0
+    if not counted:
+        return 0.0
+    # None of these mechanisms has an infinite loss; where one comes out, floats ran out on so many cells.
+    wider = (_loss(counted, optimistic=True, wider=times).get_epsilon_for_delta(delta) for times in (1.0, 6.0, 36.0))
+    return next((float(found) for found in wider if math.isfinite(found)), 0.0)
 
 
 def renyi_accountant(events: Sequence[Event]) -> "RdpAccountant":
@@ -125,14 +130,10 @@ def _check_delta(delta: float) -> None:
         raise PolicyError(f"delta is {delta!r}", remedy="give a delta between 0 and 1, far below 1 over the records")
 
 
-def _loss(counted: Sequence[Event], *, optimistic: bool) -> "PrivacyLossDistribution":
+def _loss(counted: Sequence[Event], *, optimistic: bool, wider: float = 1.0) -> "PrivacyLossDistribution":
     with needs_privacy():
         from dp_accounting.pld import privacy_loss_distribution as pld
-    steps = sum(1 if drawn is None else drawn[2] for drawn in map(gaussian_of, counted))
-    # Connect-the-dots needs no finer grid for more steps; rounding down loses half a cell in each.
-    # Both estimates hold on any grid; where much is spent, a coarser one costs the same share, and far less time.
-    wider = max(1.0, _rough(counted) / _USUAL)
-    grid = wider * (min(_GRID, max(_FINEST, _DRIFT / steps)) if optimistic else _GRID)
+    grid = wider * _grid(counted, optimistic=optimistic)
     how = {"value_discretization_interval": grid, "pessimistic_estimate": not optimistic}
     whole = pld.identity(value_discretization_interval=grid, pessimistic_estimate=not optimistic)
     for event in counted:
@@ -153,17 +154,36 @@ def _loss(counted: Sequence[Event], *, optimistic: bool) -> "PrivacyLossDistribu
     return whole
 
 
+def _grid(counted: Sequence[Event], *, optimistic: bool) -> float:
+    """How wide a cell of loss may be.  Both estimates hold on any grid; this decides how tight they are, and how slow.
+
+    Connecting the dots adds a variance of a quarter of a squared cell to each step, so cells must be narrow beside the
+    deviation of a step's loss.  Rounding down takes half a cell off each step, so they must be narrow beside all loss
+    over all steps.
+    """
+    scales = [_scale(event) for event in counted]
+    deviation = min(math.sqrt(2 * mean) for mean, _ in scales)
+    steps = sum(times for _, times in scales)
+    grid = min(_GRID * max(1.0, _rough(counted) / _USUAL), _CELL * deviation)
+    return max(_FINEST * deviation, min(grid, _DRIFT * _rough(counted) / steps)) if optimistic else grid
+
+
 def _rough(counted: Sequence[Event]) -> float:
-    """About the loss that is passed once in a million times: says how fine a grid need be, and nothing else."""
-    mean = 0.0
-    for event in counted:
-        drawn = gaussian_of(event)
-        if drawn is not None:
-            rate, noise, count = drawn
-            mean += count * min(rate**2 * math.expm1(min(noise**-2, 50.0)), rate / noise**2) / 2
-        elif isinstance(event, LaplaceRelease):
-            mean += event.times * min(event.noise_multiplier**-2, 1 / event.noise_multiplier)
+    """About the loss that is passed once in a million times: says how fine to reckon, and nothing else."""
+    mean = sum(times * each for each, times in map(_scale, counted))
     return mean + math.sqrt(4 * mean * math.log(1e6))
+
+
+def _scale(event: Event) -> tuple[float, int]:
+    """About the mean loss of a step, and how many there are; many Gaussians at rate 1 are one."""
+    drawn = gaussian_of(event)
+    if drawn is not None:
+        rate, noise, count = drawn
+        if rate == 1:
+            return count / noise**2 / 2, 1
+        return min(rate**2 * math.expm1(min(noise**-2, 50.0)), rate / noise**2) / 2, count
+    noise = getattr(event, "noise_multiplier", 1.0)
+    return min(noise**-2, 1 / noise) / 2, getattr(event, "times", 1)
 
 
 def _deltas_of(loss: "PrivacyLossDistribution") -> Callable[[Floats], Floats]:
@@ -183,13 +203,15 @@ def _prv(counted: Sequence[Event]) -> Callable[[float], float]:
         accountant.history.append((noise, rate, count))
 
     def at(delta: float) -> float:
-        # Its error is absolute; a first look says how small it must be.
+        # Its error is absolute; a first look says how small it must be.  Its mesh is the error over the root of the
+        # steps and spans 6 at least, so that there is an end to what it can tell apart.
+        least = _PRV_LEAST * math.sqrt(sum(times for _, times in map(_scale, counted)))
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # about log(0) at rate 1, which its formulas allow for
-            rough = float(accountant.get_epsilon(delta, eps_error=max(0.05, _rough(counted) / 100)))
-            if not math.isfinite(rough):  # its floats end somewhere above 1,000
-                return rough
-            return float(accountant.get_epsilon(delta, eps_error=max(1e-4, _PRV_SHARE * rough)))
+            first = float(accountant.get_epsilon(delta, eps_error=max(least, _rough(counted) / 50)))
+            if not math.isfinite(first):  # its floats end somewhere above 1,000
+                return first
+            return float(accountant.get_epsilon(delta, eps_error=max(least, _PRV_SHARE * first)))
 
     return at
 

@@ -51,6 +51,7 @@ def section() -> Iterable[str]:
         f"9,000. The teachers are the same for all seeds. A student takes {seconds:.0f} processor seconds."
     )
     yield ""
+    yield from _few(told("pate_few") or {})
     yield "How many teachers agreed on the inputs that were asked about, seed 0, and what an answer cost there:"
     yield ""
     yield "| teachers who agree | inputs | mean Renyi cost of an answer |"
@@ -61,3 +62,23 @@ def section() -> Iterable[str]:
         inputs = sum(counts[at] for at in range(25) if int(at / 2.5) == tenth)
         cost = f"{costs[tenth]:.2e}" if tenth in costs else "–"
         yield f"| {tenth * 10}–{tenth * 10 + 10} % | {inputs:.0f} | {cost} |"
+
+
+def _few(found: dict[str, Any]) -> Iterable[str]:
+    """Answers whose cost may be published."""
+    if not found:
+        return
+    rows = list(found.values())
+    accuracies = [row["accuracy"] for row in rows]
+    pool = statistics.mean(row["accuracy on the pool"] for row in rows)
+    rightly = statistics.mean(row["answered rightly"] / row["answers"] for row in rows)
+    met = "met" if statistics.mean(accuracies) >= _ACCURACY and rows[0]["epsilon"] <= _EPSILON else "**missed**"
+    yield (
+        "What such answers cost is a secret, and with thousands of them its release says no more than the noise by "
+        f"itself. So once more with {rows[0]['answers']} inputs, spread evenly over the more typical ones, and noise of "
+        f"deviation {rows[0]['deviation']:g}, counted whatever the votes by privacy loss distributions: epsilon "
+        f"{rows[0]['epsilon']:.3f}, which may be published. The teachers answer {rightly:.2%} rightly; the student has "
+        f"{statistics.mean(accuracies):.2%} in the mean of {len(rows)} seeds ({min(accuracies):.2%} to "
+        f"{max(accuracies):.2%}), and {pool:.2%} on the inputs that it learnt from, without their labels: the aim, {met}."
+    )
+    yield ""

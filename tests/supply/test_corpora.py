@@ -214,6 +214,48 @@ def test_tensors_beside_an_onnx_model_belong_to_it(tmp_path, monkeypatch):
     assert [one.file for one in scan(tmp_path) if not one.allowed] == ["other.bin"]
 
 
+def with_default(folder, location, twice=False):
+    """A model whose function has a default attribute, a tensor that lies in another file."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    tensor = TensorProto(name="w", data_type=1, dims=[1, 2], data_location=TensorProto.EXTERNAL)
+    for place in (["w.bin"] if twice else []) + [location]:
+        tensor.external_data.add(key="location", value=place)
+    node = helper.make_node("Constant", [], ["w"])
+    node.attribute.add(name="value", ref_attr_name="v", type=onnx.AttributeProto.TENSOR)
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    function = helper.make_function(
+        "own", "Shift", ["x"], ["y"], [node, helper.make_node("Add", ["x", "w"], ["y"])], opset[:1]
+    )
+    function.attribute_proto.add(name="v", type=onnx.AttributeProto.TENSOR).t.CopyFrom(tensor)
+    face = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 2]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Shift", ["x"], ["y"], domain="own")], "g", face[:1], face[1:])
+    model = helper.make_model(graph, opset_imports=opset, functions=[function], ir_version=9)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "m.onnx"
+
+
+def test_tensors_in_the_defaults_of_a_function_are_looked_at_and_read_like_others(tmp_path):
+    """They are put in place when functions are unfolded; what they name was read from wherever the process stood."""
+    import numpy as np
+    import onnx
+
+    from redoubt.models.onnx_file import read_onnx
+
+    (tmp_path / "w.bin").write_bytes(np.array([1, 2], dtype=np.float32).tobytes())
+    for location in ("/etc/hostname", "../w.bin", "gone.bin"):
+        (found,) = judge("m.onnx", with_default(tmp_path, location).read_bytes()).findings
+        assert found.kind is Kind.LEADS_OUTSIDE
+        with pytest.raises(ModelError, match="nothing in it was executed"):
+            read_onnx(with_default(tmp_path, location))
+    model, _ = read_onnx(with_default(tmp_path, "w.bin"))
+    (value,) = [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    assert onnx.numpy_helper.to_array(value).tolist() == [[1, 2]]
+    (twice,) = judge("m.onnx", with_default(tmp_path, "../w.bin", twice=True).read_bytes()).findings
+    assert twice.kind is Kind.DECEIVES
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     import os
 

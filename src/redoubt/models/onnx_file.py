@@ -33,6 +33,7 @@ def read_onnx(path: Path, gate: Gate = OPEN) -> tuple[Any, str]:
     try:
         onnx.checker.check_model(model)
         if model.functions:
+            _name_defaults(model)
             model = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # the wall to onnx, which raises several kinds
         raise ModelError(f"{path.name} is not a sound ONNX model: {first_line(error)}", remedy="export it again") from (
@@ -73,18 +74,38 @@ def nodes_of(graph: Any) -> list[Any]:
     return found
 
 
-def _tensors_of(onnx: Any, model: Any) -> list[Any]:
-    graphs = [model.graph]
+def _name_defaults(model: Any) -> None:
+    """Write the defaults of functions' attributes into their calls: onnx's inliner drops what a call does not name."""
+    defaults = {(each.domain, each.name, each.overload): each.attribute_proto for each in model.functions}
     nodes = nodes_of(model.graph)
     for function in model.functions:
         nodes.extend(nodes_of(function))
-    tensors: list[Any] = []
     for node in nodes:
-        for attribute in node.attribute:
-            tensors.extend([attribute.t] if attribute.HasField("t") else [])
-            tensors.extend(attribute.tensors)
-            graphs.extend([attribute.g] if attribute.HasField("g") else [])
-            graphs.extend(attribute.graphs)
+        named = {attribute.name for attribute in node.attribute}
+        for default in defaults.get((node.domain, node.op_type, node.overload), ()):
+            if default.name not in named:
+                node.attribute.add().CopyFrom(default)
+
+
+def _tensors_of(onnx: Any, model: Any) -> list[Any]:
+    graphs = [model.graph]
+    nodes = nodes_of(model.graph)
+    attributes: list[Any] = []
+    for function in model.functions:
+        nodes.extend(nodes_of(function))
+        attributes.extend(function.attribute_proto)  # defaults, which may hold graphs of their own
+        for default in function.attribute_proto:
+            inner = [default.g, *default.graphs] if default.HasField("g") else list(default.graphs)
+            for graph in inner:
+                nodes.extend(nodes_of(graph))
+    for node in nodes:
+        attributes.extend(node.attribute)
+    tensors: list[Any] = []
+    for attribute in attributes:
+        tensors.extend([attribute.t] if attribute.HasField("t") else [])
+        tensors.extend(attribute.tensors)
+        graphs.extend([attribute.g] if attribute.HasField("g") else [])
+        graphs.extend(attribute.graphs)
     for graph in graphs:
         tensors.extend(graph.initializer)
     return [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]

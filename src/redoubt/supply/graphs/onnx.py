@@ -138,20 +138,23 @@ def _node(raw: memoryview, place: str, owner: str, found: _Found, depth: int) ->
         elif number == 5:
             attributes.append(message_of(value, place))
     found.operators.setdefault(owner, Counter())[domain, operator] += 1
-    here = f"{place}, {shown(operator)}"
     for attribute in attributes:
-        for number, value in fields(attribute, here):
-            if number in (5, 10):
-                _tensor(message_of(value, here), here, found)
-            elif number in (6, 11):
-                _graph(message_of(value, here), here, owner, found, depth + 1)
-            elif number in (22, 23):
-                _sparse(message_of(value, here), here, found)
+        _attribute(attribute, f"{place}, {shown(operator)}", owner, found, depth)
+
+
+def _attribute(raw: memoryview, here: str, owner: str, found: _Found, depth: int) -> None:
+    for number, value in fields(raw, here):
+        if number in (5, 10):
+            _tensor(message_of(value, here), here, found)
+        elif number in (6, 11):
+            _graph(message_of(value, here), here, owner, found, depth + 1)
+        elif number in (22, 23):
+            _sparse(message_of(value, here), here, found)
 
 
 def _function(raw: memoryview, found: _Found) -> None:
     name = domain = overload = ""
-    nodes = []
+    nodes, defaults = [], []
     for number, value in fields(raw, "function"):
         if number == 1:
             name = text_of(value, "function")
@@ -161,6 +164,8 @@ def _function(raw: memoryview, found: _Found) -> None:
             overload = text_of(value, "function")
         elif number == 7:
             nodes.append(message_of(value, "function"))
+        elif number == 11:  # an attribute's default, which takes its place where a call does not name it
+            defaults.append(message_of(value, "function"))
     key, here = (domain, name), f"function {shown(domain)}.{shown(name)}"
     if key in found.functions and not overload:
         found.flaws.append(Flaw(Kind.DECEIVES, here, "is defined twice", _REMEDY))
@@ -169,6 +174,8 @@ def _function(raw: memoryview, found: _Found) -> None:
     found.operators.setdefault(owner, Counter())
     for node in nodes:
         _node(node, here, owner, found, 0)
+    for default in defaults:
+        _attribute(default, here, owner, found, 0)
 
 
 def _training(raw: memoryview, found: _Found) -> None:
@@ -197,6 +204,8 @@ def _tensor(raw: memoryview, place: str, found: _Found) -> None:
             inside = len(message_of(value, place))
         elif number == 13:
             key, said = _entry(message_of(value, place), place)
+            if key in held:
+                raise Damaged(place, f"says twice where a tensor lies ('{shown(key)}')", Kind.DECEIVES)
             held[key] = said
         elif number == 14:
             location = value if isinstance(value, int) else 0

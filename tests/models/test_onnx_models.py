@@ -301,6 +301,28 @@ def test_functions_defined_in_the_file_are_inlined(tmp_path: Path) -> None:
     assert torch.allclose(logits, 2 * x @ torch.from_numpy(W).float(), atol=1e-6)
 
 
+@pytest.mark.parametrize(("named", "slope"), [({}, 0.5), ({"alpha": 0.25}, 0.25)])
+def test_the_default_of_a_function_s_attribute_counts_where_a_call_names_none(
+    tmp_path: Path, named: dict[str, float], slope: float
+) -> None:
+    """And not ONNX's own default, 0.01, which is left if the function's is dropped."""
+    nodes = [
+        helper.make_node("Leak", ["x"], ["t"], domain="mine", **named),
+        helper.make_node("MatMul", ["t", "w"], ["y"]),
+    ]
+    model = graph(nodes, tmp_path, domains=("mine",), w=W)
+    inner = helper.make_node("LeakyRelu", ["n"], ["b"])
+    inner.attribute.add(name="alpha", ref_attr_name="alpha", type=onnx.AttributeProto.FLOAT)
+    body = [helper.make_node("Neg", ["a"], ["n"]), inner]
+    function = helper.make_function("mine", "Leak", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    function.attribute_proto.append(helper.make_attribute("alpha", 0.5))
+    model.functions.append(function)
+    onnx.save(model, tmp_path / "m.onnx")
+    x = torch.rand(3, 4)
+    logits = as_differentiable(load_model(source(shape=(4,)), tmp_path, nowhere)).logits(x)
+    assert torch.allclose(logits, -slope * x @ torch.from_numpy(W).float(), atol=1e-6)
+
+
 def external(folder: Path, location: str, offset: int = 0, length: int = 48) -> None:
     model = graph([helper.make_node("MatMul", ["x", "w"], ["y"])], folder, w=W)
     (tensor,) = model.graph.initializer

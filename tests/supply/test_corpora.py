@@ -262,3 +262,20 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "m.safetensors")
     with pytest.raises(ModelError, match="no plain file"):
         next(scan(tmp_path / "m.safetensors"))
+
+
+def test_an_hdf5_array_of_which_nearly_nothing_is_in_the_file_is_a_bomb(tmp_path):
+    """Never written, or packed; and a small one that was never written is none."""
+    import numpy as np
+
+    h5py = pytest.importorskip("h5py")
+
+    def found(**more):
+        with h5py.File(tmp_path / "w.h5", "w") as file:
+            file.create_dataset("kernel", **{"dtype": "f4"} | more)
+        return [flaw.kind for flaw in judge("w.h5", (tmp_path / "w.h5").read_bytes()).findings]
+
+    assert found(shape=(10**12,)) == [Kind.BOMB]
+    assert found(shape=(2**34,), chunks=(2**20,), compression="gzip") == [Kind.BOMB]
+    assert found(shape=(1000,)) == []
+    assert found(data=np.zeros(10**6, dtype="f4"), compression="gzip") == []

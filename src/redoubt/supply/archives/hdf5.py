@@ -1,7 +1,8 @@
 """HDF5 files, as Keras writes models and weights: looked through with h5py, without reading a single array.
 
 An HDF5 file can lead its reader to other files (external links, external storage, virtual data sets) and to plug-in
-libraries (filters).  None of them is followed: links are asked for their kind, data sets for how they are stored.
+libraries (filters).  None of them is followed: links are asked for their kind, data sets for how they are stored, and
+for how much more than that they claim to be: what was never written takes no room in the file, and all of it in memory.
 
 Not covered: faults of the HDF5 library itself, which parses the file's structure here.
 """
@@ -10,6 +11,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from redoubt.supply.archives.zips import FREE_INFLATED, MOST_RATIO
 from redoubt.supply.findings import Kind
 from redoubt.supply.flaw import Damaged, Flaw, shown
 from redoubt.supply.tensors.safetensors import json_once
@@ -89,6 +91,9 @@ def _objects(h5py: Any, file: Any) -> Iterator[Flaw]:
 def _dataset(found: Any, here: str) -> Iterator[Flaw]:
     if found.external or found.is_virtual:
         yield Flaw(Kind.LEADS_OUTSIDE, here, "keeps its data in other files", _REMEDY)
+    whole, stored = found.size * found.dtype.itemsize if found.shape is not None else 0, found.id.get_storage_size()
+    if whole > FREE_INFLATED + MOST_RATIO * stored:
+        yield Flaw(Kind.BOMB, here, f"is an array of {whole} bytes, and {stored} of them are in the file", _REMEDY)
     plist = found.id.get_create_plist()
     filters = {plist.get_filter(i)[0] for i in range(plist.get_nfilters())}
     if filters - _FILTERS:

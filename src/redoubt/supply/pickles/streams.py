@@ -165,7 +165,7 @@ def legacy_torch_flaws(raw: bytes) -> Iterator[Flaw]:
         for key in keys:
             name = str(key)
             count = int.from_bytes(raw[at : at + 8], "little", signed=True)
-            if count != ids[name][1]:
+            if count < 0 or count != ids[name][1]:
                 raise Damaged(f"storage {name}", "has another length than its tensors say")
             at += 8 + count * ids[name][0]
         if at != len(raw):

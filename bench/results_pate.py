@@ -73,11 +73,12 @@ def _few(found: dict[str, Any]) -> Iterable[str]:
     pool = statistics.mean(row["accuracy on the pool"] for row in rows)
     rightly = statistics.mean(row["answered rightly"] / row["answers"] for row in rows)
     met = "met" if statistics.mean(accuracies) >= _ACCURACY and rows[0]["epsilon"] <= _EPSILON else "**missed**"
+    one = rows[0]
     yield (
         "What such answers cost is a secret, and with thousands of them its release says no more than the noise by "
-        f"itself. So once more with {rows[0]['answers']} inputs, spread evenly over the more typical ones, and noise "
-        f"of deviation {rows[0]['deviation']:g}, counted whatever the votes by privacy loss distributions: epsilon "
-        f"{rows[0]['epsilon']:.3f}, which may be published. The teachers answer {rightly:.2%} rightly; the student has "
+        f"itself. So once more with {one['answers']} inputs, spread evenly over the more typical ones, and noise of "
+        f"deviation {one['deviation']:g}, counted whatever the votes by privacy loss distributions: epsilon "
+        f"{one['epsilon']:.3f}, which may be published. The teachers answer {rightly:.2%} rightly; the student has "
         f"{statistics.mean(accuracies):.2%} in the mean of {len(rows)} seeds ({min(accuracies):.2%} to "
         f"{max(accuracies):.2%}), and {pool:.2%} on the inputs that it learnt from, without their labels: the aim, "
         f"{met}."

@@ -141,10 +141,10 @@ def test_shuffled_batches_counted_as_poisson_are_caught(monkeypatch):
     plan = dataclasses.replace(PLAN, rate=0.2, noise_multiplier=0.25, steps=5)
     at_most = 1 - (1 - plan.rate) ** plan.steps
     given = PrivacyClaim(epsilon=30.0, delta=1e-5, by="by hand"), Tradeoff(np.zeros(1), np.array([at_most]))
-    wrong = audit_often(plan, *given, 200, sampler=Pretends(plan.rate, Shuffled(10)))
+    wrong = audit_often(plan, *given, 400, sampler=Pretends(plan.rate, Shuffled(10)))
     assert wrong.verdict is Verdict.VIOLATED
     assert wrong.claim_by.distinguisher in ("peak", "likelihood", "spread")
-    assert audit_often(plan, *given, 200).verdict is Verdict.WITHSTOOD
+    assert audit_often(plan, *given, 400).verdict is Verdict.WITHSTOOD
 
 
 def test_many_runs_see_noise_of_half_its_size():

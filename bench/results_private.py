@@ -128,6 +128,7 @@ def _accountants(rows: list[dict[str, Any]]) -> Iterable[str]:
     apart = [abs(row["prv"] / row["pld"] - 1) for row in both]
     looser = sorted(row["rdp"] / row["pld"] for row in rows)
     below = [row for row in rows if min(row["pld"], row["rdp"], row["prv"] or row["rdp"]) < row["lower"]]
+    far = [row["pld"] for row, share in zip(both, apart, strict=True) if share > _AGREE]
     beneath = [1 - row["lower"] / row["pld"] for row in rows]
     agree = sum(share <= _AGREE for share in apart)
     spent = sorted(row["pld"] for row in rows)
@@ -136,7 +137,9 @@ def _accountants(rows: list[dict[str, Any]]) -> Iterable[str]:
         f"Accountants, {len(rows)} settings at delta 1e-5, from epsilon {spent[0]:.2g} to {spent[-1]:,.0f}: privacy "
         "random variables (opacus) differ from privacy loss distributions (dp-accounting) by "
         f"{statistics.median(apart):.2%} in the median and {max(apart):.2%} at most, {agree} of {len(both)} within 2 % "
-        f"({_kept(agree == len(rows))}); opacus gave no answer for {len(without)}"
+        f"({_kept(agree == len(rows))})"
+        + (f", the others of epsilon {max(far):.2g} and less, where its mesh ends" if far else "")
+        + f"; opacus gave no answer for {len(without)}"
         + (f", of epsilon {min(without):,.0f} and more" if without else "")
         + ". Renyi divergences are no estimate but an upper bound only: above by a factor of "
         f"{statistics.median(looser):.2f} in the median, {looser[-1]:.2f} at most. The lower estimate is beneath by "

@@ -8,7 +8,7 @@ from redoubt.attacks.evasion.adaptive.objectives import Aims
 from redoubt.models.meter import Metered
 from redoubt.perturb.base import PerturbationSet
 
-_TRIES, _MORE = 4, 12  # steps of each example; how many more before distrust, which costs thousands of passes
+_TRIES = 4
 _STEP = 0.3  # of the radius: as attacks step, and far enough for parts that round
 _AGAIN = 8  # draws of a random model's answer before and after
 _MOVES = 0.1  # of the steps, that must move the objective: votes and codes of few levels move now and then
@@ -17,7 +17,7 @@ TRUSTED = 0.75  # share of the steps that must pay; along a direction that means
 
 def cost(manner: Manner) -> int:
     """Passes that `paying` costs each example, at most."""
-    return (_TRIES + _MORE) * (manner.cost(1) + 2 * (_AGAIN if manner.random else 1))
+    return _TRIES * (manner.cost(1) + 2 * (_AGAIN if manner.random else 1))
 
 
 def paying(
@@ -46,9 +46,7 @@ def paying(
         return torch.stack([objective(one) for one in seen]).mean(dim=0), fooled
 
     paid = moved = counted = 0
-    for turn in range(_TRIES + _MORE):
-        if turn == _TRIES and _share(paid, moved, counted) >= TRUSTED:
-            break
+    for _ in range(_TRIES):
         point = within.sample(x, rng)
         slopes = [draw(model, x, rows, within, aims, manner, point, rng).gradient for _ in range(manner.samples)]
         before, fooled = height(point)
@@ -56,10 +54,6 @@ def paying(
         counted += int((~fooled).sum())
         moved += int(((after != before) & ~fooled).sum())
         paid += int(((after > before) & ~fooled).sum())
-    return _share(paid, moved, counted)
-
-
-def _share(paid: int, moved: int, counted: int) -> float:
     if not counted:
         return 1.0
     return paid / moved if moved > _MOVES * counted else 0.0

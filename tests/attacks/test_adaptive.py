@@ -5,8 +5,10 @@ import torch
 
 import broken
 from redoubt.attacks.evasion import Adaptive
+from redoubt.attacks.evasion.adaptive.parts import Flaw, Gap, Parts
 from redoubt.games.evasion import Round, play_round
 from redoubt.models import Face, TorchModel
+from redoubt.models.sites import Site
 from redoubt.perturb import LinfBall
 from redoubt.records import Access, Budget
 
@@ -29,6 +31,17 @@ def played(name: str, count: int = 12, passes: int = 1000, radius: float = 0.15)
 def flaws(found: Round) -> dict[str, str]:
     (note,) = found.meter.notes
     return {part.part: part.flaw for part in note.parts}
+
+
+def test_a_jump_counts_if_it_is_seen_again():
+    entry = Site("", 0, "in")
+
+    def gap(name: str, flaw: Flaw) -> Gap:
+        return Gap((entry,), Site(name, 0, "out"), name, flaw, ((4,),), (4,))
+
+    once = Parts((gap("rounds", Flaw.JUMPING), gap("bends", Flaw.JUMPING), gap("cuts", Flaw.ABSENT)), (), {})
+    again = Parts((gap("rounds", Flaw.JUMPING),), (), {})
+    assert [each.part for each in (once & again).gaps] == ["rounds", "cuts"]
 
 
 def test_a_healthy_model_is_left_alone():

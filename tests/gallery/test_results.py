@@ -26,5 +26,5 @@ def test_broken_is_within_five_points_of_the_lower(parts, said):
 
 
 def test_without_results_there_is_no_section(monkeypatch):
-    monkeypatch.setattr(results_gallery, "read", lambda name: None)
+    monkeypatch.setattr(results_gallery, "told", lambda name: None)
     assert list(results_gallery.section()) == []

@@ -9,7 +9,7 @@ generator than torch's, whose moves cannot be told from noise.
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -89,6 +89,12 @@ class Parts:
             (*self.gaps, *more), key=lambda gap: order.index(gap.target) if gap.target in order else len(order)
         )
         return Parts(tuple(gaps), random, self.sites)
+
+    def __and__(self, other: "Parts") -> "Parts":
+        """With those jumps alone that another probe saw too: of few examples, a part that bends may seem to jump."""
+        again = {gap.target for gap in other.gaps}
+        gaps = tuple(gap for gap in self.gaps if gap.flaw is not Flaw.JUMPING or gap.target in again)
+        return replace(self, gaps=gaps)
 
 
 def find_parts(model: Metered, start: Tensor, end: Tensor) -> Parts:

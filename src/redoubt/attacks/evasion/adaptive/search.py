@@ -155,11 +155,13 @@ class _Search:
         aims, clean = self._aims()
         some = self._some(_PROBED)
         parts = self._parts(some)
+        if any(gap.flaw is Flaw.JUMPING for gap in parts.gaps):
+            parts = parts & self._parts(self._some(_SCORED))
         first = Manner(Objective("margin"), random=self._draws(some, parts))
         refuses = clean.suspicion is not None
         if refuses:
             first = replace(first, objective=Objective("selective"))
-        honest = self._honest(some, aims, first)
+        honest = trust.paying(self.model.only(some), self.x[some], some, self.within, aims, first, self.rng)
         if refuses or honest < trust.TRUSTED:
             # Votes and alarms need not move with an input that moves within the set: move it towards another.
             parts = parts | self._parts(some, far=True)
@@ -215,15 +217,6 @@ class _Search:
         x = self.x[some].repeat(copies, *[1] * (self.x.dim() - 1))
         start, end = (self.within.render(x, self.within.sample(x, self.rng)) for _ in range(2))
         return find_parts(self.model.only(some), start, end.roll(1, dims=0) if far else end)
-
-    def _honest(self, some: Tensor, aims: Aims, first: Manner) -> float:
-        """The share of steps that pay; of more examples before distrust, which costs the others thousands of passes."""
-        share = trust.paying(self.model.only(some), self.x[some], some, self.within, aims, first, self.rng)
-        if share >= trust.TRUSTED:
-            return share
-        more = self._some(_SCORED)
-        again = trust.paying(self.model.only(more), self.x[more], more, self.within, aims, first, self.rng)
-        return (share * len(some) + again * len(more)) / (len(some) + len(more))
 
     def _draws(self, some: Tensor, parts: Parts) -> bool:
         part, x = self.model.only(some), self.within.render(self.x[some], self.within.start(self.x[some]))

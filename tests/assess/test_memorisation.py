@@ -1,6 +1,7 @@
 """The memorisation game from policy to verdict and report, against a torch module over characters."""
 
 import json
+import re
 
 import pytest
 
@@ -66,7 +67,9 @@ def test_planted_secrets_are_exposed_and_told_by_digest_alone(played, tmp_path):
     page = (tmp_path / "evidence/report.html").read_text()
     assert "Exposure against insertions" in page
     assert "at most 3\u00a0bits" in page
-    assert "417" not in (tmp_path / "evidence/evidence.json").read_text().replace(found.canaries[0].digest, "")
+    evidence = (tmp_path / "evidence/evidence.json").read_text()
+    assert found.canaries[0].digest in evidence
+    assert not re.search(r"(?<![\w.])417(?![\w.])", evidence)  # digests and numbers may have these digits in them
     assert "may be exposed to customer by at most 3 bits" in " ".join(explain(file.policy))
     assert assess(file, tmp_path / "evidence").requirements[0] == found  # kept, or the same again
 

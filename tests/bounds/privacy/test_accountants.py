@@ -16,6 +16,7 @@ from redoubt.bounds.privacy.events import (
     NoisyMax,
     PoissonGaussian,
     PublicSearch,
+    PublicTraining,
     ThresholdCheck,
 )
 from redoubt.bounds.privacy.mechanisms import merged, to_dp_event
@@ -82,7 +83,8 @@ def test_parts_of_pate_are_gaussians_of_their_sensitivity():
 
 
 def test_searches_cost_what_they_say():
-    assert epsilon([DeclaredSearch(settings=9), PublicSearch(settings=9)], DELTA) == 0
+    public = PublicTraining(data="digits", digest=f"sha256:{'0' * 64}")
+    assert epsilon([DeclaredSearch(settings=9), PublicSearch(settings=9), public], DELTA) == 0
     run = GaussianRelease(noise_multiplier=8.0)
     once, best = epsilon([run], DELTA, "rdp"), epsilon([AccountedSearch(mean=10.0, run=(run,))], DELTA, "rdp")
     assert once < best < 10 * once

@@ -16,6 +16,7 @@ from redoubt.bounds.privacy.events import (
     NoisyMax,
     PoissonGaussian,
     PublicSearch,
+    PublicTraining,
     ThresholdCheck,
 )
 from redoubt.bounds.privacy.explain import describe_event, explain_spend
@@ -36,6 +37,7 @@ EVENTS = (
     AccountedSearch(mean=3.0, run=(RELEASE,)),
     DeclaredSearch(settings=4),
     PublicSearch(settings=4),
+    PublicTraining(data="fashion-mnist", digest=f"sha256:{'0' * 64}"),
 )
 GROUPS = {
     "opted-in": Group(budget=Allowance(epsilon=2.0, delta=1e-5)),

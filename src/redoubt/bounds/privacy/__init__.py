@@ -14,6 +14,7 @@ from redoubt.bounds.privacy.events import (
     NoisyMax,
     PoissonGaussian,
     PublicSearch,
+    PublicTraining,
     ThresholdCheck,
 )
 from redoubt.bounds.privacy.explain import describe_event, explain_spend
@@ -37,6 +38,7 @@ __all__ = [
     "PoissonGaussian",
     "PrivacyLedger",
     "PublicSearch",
+    "PublicTraining",
     "Share",
     "Spend",
     "ThresholdCheck",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from redoubt.records.base import Name, Record
+from redoubt.records.decision import Digest
 
 MOST_STEPS = 10_000_000
 MOST_EVENTS = 1000
@@ -113,6 +114,17 @@ class PublicSearch(_Event):
     settings: Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
+class PublicTraining(_Event):
+    """Weights were learnt from public data, and the private records were not looked at: features, say.
+
+    It costs nothing in any figure, as long as the data is what it is said to be: no private record is among it.
+    """
+
+    kind: Literal["public-training"] = "public-training"
+    data: str = Field(min_length=1, max_length=200, description="Which public data: its name, and where it is from.")
+    digest: Digest = Field(description="Of the public inputs and labels that were learnt from.")
+
+
 Mechanism = Annotated[
     PoissonGaussian | GaussianRelease | LaplaceRelease | ThresholdCheck | NoisyMax, Field(discriminator="kind")
 ]
@@ -141,7 +153,8 @@ Event = Annotated[
     | DataDependent
     | AccountedSearch
     | DeclaredSearch
-    | PublicSearch,
+    | PublicSearch
+    | PublicTraining,
     Field(discriminator="kind"),
 ]
 """All that a ledger may hold.  Closed: an accountant that does not know what was done cannot say what it cost."""
@@ -149,7 +162,7 @@ Event = Annotated[
 RENYI_ONLY = (DataDependent, AccountedSearch)
 """Events that only Renyi divergences count."""
 
-FREE = (DeclaredSearch, PublicSearch)
+FREE = (DeclaredSearch, PublicSearch, PublicTraining)
 """Events without a cost of their own."""
 
 KINDS = (
@@ -162,5 +175,6 @@ KINDS = (
     "accounted-search",
     "declared-search",
     "public-search",
+    "public-training",
 )
 """Their names in a file."""

@@ -14,6 +14,7 @@ from redoubt.bounds.privacy.events import (
     NoisyMax,
     PoissonGaussian,
     PublicSearch,
+    PublicTraining,
     ThresholdCheck,
 )
 from redoubt.bounds.privacy.spend import Spend
@@ -59,6 +60,8 @@ def describe_event(event: Event) -> str:
             return f"best of a random number of runs, {event.mean:g} in the mean, each: {runs}{said}"
         case DeclaredSearch() | PublicSearch():
             return f"a search among {event.settings} settings{said}"
+        case PublicTraining():
+            return f"a training on public data: {event.data}{said}"
 
 
 def _paragraphs(spent: Spend) -> Iterator[str]:
@@ -89,6 +92,9 @@ def _paragraphs(spent: Spend) -> Iterator[str]:
             "figures are true of these records, and themselves give something of them away."
         )
     yield from _search(spent)
+    if spent.public:
+        named = ", ".join(dict.fromkeys(event.data for event in spent.public))
+        yield f"Counted as free: what was learnt from public data ({named}). True only if none of these records is in it."
 
 
 def _counted(spent: Spend) -> str:

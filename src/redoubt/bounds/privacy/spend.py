@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from redoubt.bounds.privacy.accountants import AccountantName, Curve, curve, lower_epsilon, renyi_accountant
-from redoubt.bounds.privacy.events import EVERYONE, FREE, RENYI_ONLY, Event
+from redoubt.bounds.privacy.events import EVERYONE, FREE, RENYI_ONLY, Event, PublicTraining
 from redoubt.bounds.privacy.ledger import PrivacyLedger
 from redoubt.bounds.privacy.mechanisms import gaussian_of, merged
 from redoubt.records import PolicyError
@@ -51,6 +51,7 @@ class Spend:
         posterior: what a prior of one half can become at most, except with probability delta, whichever is the truth.
         shares: by event.
         unaccounted: declared searches: the figures do not hold for whoever learns from their choice.
+        public: trainings on public data: the figures hold only if no private record was among it.
         partial: whether the ledger has other groups, for whose records this may be too little.
     """
 
@@ -65,6 +66,7 @@ class Spend:
     posterior: float
     shares: tuple[Share, ...]
     unaccounted: tuple[Event, ...]
+    public: tuple[PublicTraining, ...]
     partial: bool
 
 
@@ -99,6 +101,7 @@ def spend(ledger: PrivacyLedger, delta: float, group: str = EVERYONE) -> Spend:
             found={rate: _found(whole, rate) for rate in FALSE_ALARMS},
             posterior=1 / (1 + math.exp(-_log_odds(whole, delta))),
             shares=_shares(counted, delta),
+            public=tuple(event for event in events if isinstance(event, PublicTraining)),
             unaccounted=tuple(event for event in events if event.kind == "declared-search"),
             partial=group == EVERYONE and bool(set(ledger.groups) - {EVERYONE}),
         )

@@ -11,6 +11,7 @@ from redoubt.harden.private.normalise import (
     noised_statistics,
 )
 from redoubt.harden.private.plan import Plan
+from redoubt.harden.private.public import PublicCourse, PublicFeatures, learn_features
 from redoubt.harden.private.randomness import PrivateRandom
 from redoubt.harden.private.sampling import Poisson, Sampler, Shuffled
 from redoubt.harden.private.scattering import Scattering
@@ -23,11 +24,14 @@ __all__ = [
     "Poisson",
     "PrivateLinear",
     "PrivateRandom",
+    "PublicCourse",
+    "PublicFeatures",
     "Sampler",
     "Scattering",
     "Shuffled",
     "cached_features",
     "group_norm",
+    "learn_features",
     "noised_centre",
     "noised_statistics",
     "train_general",

@@ -1,6 +1,6 @@
 """Private training and its accounting: features, accountants, speed, accuracy.
 
-python bench/private.py [features | accountants | speed | search | accuracy] [--sets mnist fashion_mnist]
+python bench/private.py [features | accountants | speed | search | accuracy | public] [--sets mnist fashion_mnist]
 
 Without a word, everything that is not measured yet, in that order.  One thread.  Features lie in `.bench/private`.
 Settings are chosen by `search` on the last 10,000 training images, training on the other 50,000 for the same
@@ -327,7 +327,7 @@ def course_of(text: str) -> Course:
 def main() -> None:
     """What is asked for, or whatever is missing."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("step", nargs="?", choices=["features", "accountants", "speed", "search", "accuracy"])
+    parser.add_argument("step", nargs="?", choices=["features", "accountants", "speed", "search", "accuracy", "public"])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--epsilons", nargs="+", type=float, default=list(EPSILONS))
     parser.add_argument("--courses", nargs="+", default=COURSES)
@@ -342,6 +342,10 @@ def main() -> None:
         search(asked.sets, asked.epsilons, [course_of(text) for text in asked.courses])
     if asked.step in (None, "accuracy"):
         measure_accuracy(asked.sets, asked.epsilons)
+    if asked.step in (None, "public"):
+        from private_public import measure_public  # which takes its features and courses from here
+
+        measure_public(asked.sets)
 
 
 if __name__ == "__main__":

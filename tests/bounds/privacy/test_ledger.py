@@ -147,7 +147,7 @@ def test_shares_sum_to_one_and_say_who_cost_most():
     spent = spend(PrivacyLedger(groups=GROUPS, events=EVENTS), 1e-5)
     assert sum(share.share for share in spent.shares) == pytest.approx(1)
     assert max(spent.shares, key=lambda share: share.share).event.kind == "accounted-search"
-    assert len(spent.shares) == len(EVENTS) - 2
+    assert len(spent.shares) == len(EVENTS) - 3
     assert spent.by == "rdp"
     assert spent.partial
 

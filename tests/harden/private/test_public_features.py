@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from redoubt.bounds.privacy import PrivacyLedger, describe_event, explain_spend, parse_ledger, spend, write_ledger
-from redoubt.harden.private.plan import Plan
+from redoubt.bounds.privacy import (
+    GaussianRelease,
+    PrivacyLedger,
+    describe_event,
+    explain_spend,
+    parse_ledger,
+    spend,
+    write_ledger,
+)
 from redoubt.harden.private.public import PublicCourse, learn_features
 from redoubt.records import DataError, PolicyError, StorageError
 
@@ -78,7 +85,7 @@ def test_a_damaged_file_is_learnt_anew(tmp_path):
 
 
 def test_the_ledger_says_which_public_data_and_that_it_costs_nothing(tmp_path):
-    steps = Plan(0.1, 4.0, 10, 0.1, 1.0).event()
+    steps = GaussianRelease(noise_multiplier=4.0)
     ledger = PrivacyLedger().plus(*learnt(tmp_path).events, steps)
     assert parse_ledger(write_ledger(ledger), "ledger.json") == ledger
     assert describe_event(ledger.events[0]) == "a training on public data: stripes (features)"

@@ -94,7 +94,7 @@ def _paragraphs(spent: Spend) -> Iterator[str]:
     yield from _search(spent)
     if spent.public:
         named = ", ".join(dict.fromkeys(event.data for event in spent.public))
-        yield f"Counted as free: what was learnt from public data ({named}). True only if none of these records is in it."
+        yield f"Counted as free: what was learnt from public data ({named}), if none of these records is among it."
 
 
 def _counted(spent: Spend) -> str:

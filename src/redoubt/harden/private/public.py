@@ -1,4 +1,4 @@
-"""Features learnt from public data, so that no privacy is spent on them (transfer learning of Tramer and Boneh 2021)."""
+"""Features learnt from public data, so that no privacy is spent on them (Tramer and Boneh 2021 on transfer)."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class PublicCourse:
         seed: of the first weights and of the order of the images; at least 0.
     """
 
-    epochs: int = 2
+    epochs: int = 5
     learning_rate: float = 0.05
     layers: int = 3
     seed: int = 0
@@ -116,9 +116,8 @@ def learn_features(
     _check(x, y, classes)
     of = digest([digest(part.contiguous().numpy().tobytes()) for part in (x, y)])
     # How deep the features are taken changes nothing of the training.
-    key = digest(
-        [of, list(x.shape), classes, {name: value for name, value in asdict(course).items() if name != "layers"}]
-    )
+    taken = {name: value for name, value in asdict(course).items() if name != "layers"}
+    key = digest([of, list(x.shape), classes, taken])
     network, convolutions = _network(x.shape[1], classes, course)
     path = folder / f"public-{key.removeprefix('sha256:')[:32]}.safetensors"
     _train(network, x, y, course, path, key, heard)

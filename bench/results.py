@@ -343,6 +343,7 @@ PARTS = {
     "invariance": alone(results_invariance.section),
     "private accuracy": alone(results_private.accuracy),
     "private curve": alone(results_private.curve),
+    "private public": alone(results_private.public),
     "private speed": alone(results_private.speed),
     "private accountants": alone(results_private.accountants),
     "membership location": alone(results_membership.location),

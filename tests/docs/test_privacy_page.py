@@ -11,8 +11,12 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "privacy.md").read_text(e
 
 def test_the_program_of_the_page_trains_within_its_epsilon(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    program = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
-    exec(program.replace("torch.rand(2000", "torch.rand(200").replace("torch.arange(2000)", "torch.arange(200)"), {})
+    train, learn, *_ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names = {}
+    exec(train.replace("torch.rand(2000", "torch.rand(200").replace("torch.arange(2000)", "torch.arange(200)"), names)
+    exec(learn, names)
+    assert names["both"].shape == (200, 81 * 7 * 7 + 64 * 7 * 7)
+    assert [event.kind for event in names["ledger"].events].count("public-training") == 1
     spent = spend(read_ledger(tmp_path / "ledger.json"), 1e-5)
     assert 2.9 < spent.epsilon <= 3.0
 

@@ -2,9 +2,9 @@
 
 python bench/private.py public [--sets mnist fashion_mnist]
 
-Beside scattering features, alone and together with them, at epsilon 3 and one course for all.
-How deep the public features are taken is chosen on the last 10,000 private training images, training on the other
-50,000 for the same epsilon.  What is measured is kept.
+Beside scattering features, alone and together with them, at epsilon 3.  The learning rate, how deep the public features
+are taken, and what they weigh beside scattering are chosen on the last 10,000 private training images, training on the
+other 50,000 for the same epsilon.  What is measured is kept.
 """
 
 import dataclasses
@@ -27,12 +27,12 @@ from redoubt.harden.private.public import PublicCourse, PublicFeatures, learn_fe
 
 PUBLIC = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 TARGET = 3.0
-COURSE = Course(2048, 300, 4.0)
-DEPTHS = (2, 3)
+BATCH, STEPS, RATES = 2048, 300, (2.0, 4.0, 8.0)
+DEPTHS, WEIGHTS = (2, 3), (1.0, 0.5)
 WAYS = ("scattering", "public", "both")
 PUBLIC_GROUPS = 16  # four channels each; scattering has three
 EPOCHS = 3
-SEEDS = (0,)
+SEEDS = (0, 1)
 
 
 def images(name: str, part: str) -> tuple[Tensor, Tensor]:
@@ -51,54 +51,83 @@ def learnt(name: str, layers: int) -> PublicFeatures:
     return found
 
 
-def features(name: str, part: str, way: str, public: PublicFeatures | None) -> tuple[Tensor, Tensor]:
-    """Normalised row by row, `[N, D]`, and labels."""
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which features, behind how many layers of the public network, times what, and how fast the linear model learns."""
+
+    way: str
+    layers: int
+    weight: float
+    learning_rate: float
+
+    def course(self) -> Course:
+        """The private training."""
+        return Course(BATCH, STEPS, self.learning_rate)
+
+
+def features(name: str, part: str, chosen: Choice, public: PublicFeatures | None) -> tuple[Tensor, Tensor]:
+    """Normalised row by row, so no longer than the root of their number, `[N, D]`, and labels."""
     if public is None:
         return normalised(name, part, GROUPS)
     x, y = images(name, part)
-    own = group_norm(public(x), PUBLIC_GROUPS).flatten(1)
-    return (own if way == "public" else torch.cat([normalised(name, part, GROUPS)[0], own], dim=1)), y
+    own = group_norm(public(x), PUBLIC_GROUPS).flatten(1).mul_(chosen.weight)
+    return (own if chosen.way == "public" else torch.cat([normalised(name, part, GROUPS)[0], own], dim=1)), y
 
 
-def depth(name: str) -> int:
-    """How many layers the features are taken behind: what did best, by themselves, on held-out training images."""
-    done = read("private_public_search") or []
-    for layers in DEPTHS:
-        key = {"set": name, "layers": layers, **dataclasses.asdict(COURSE)}
-        if any(key.items() <= row.items() for row in done):
-            continue
-        x, y = features(name, "train", "public", learnt(name, layers))
-        kept = len(y) - HELD_OUT
-        accuracy, _ = trained(x[:kept], y[:kept], COURSE, COURSE.plan(kept, TARGET), 0)
-        done = [old for old in done if (old["set"], old["layers"]) != (name, layers)]
-        done.append({**key, "held out": accuracy(x[kept:], y[kept:])})
-        print("bench: public, depth,", done[-1], flush=True)
-        write("private_public_search", done)
-    found = max((row for row in done if row["set"] == name), key=lambda row: float(row["held out"]))
-    return int(found["layers"])
+def choices(name: str, way: str) -> list[Choice]:
+    """What is tried; beside scattering, public features are as deep as is best for them alone."""
+    if way == "scattering":
+        return [Choice(way, 0, 1.0, rate) for rate in RATES]
+    if way == "public":
+        return [Choice(way, layers, 1.0, rate) for layers, rate in itertools.product(DEPTHS, RATES)]
+    layers = best(name, "public").layers
+    return [Choice(way, layers, weight, rate) for weight, rate in itertools.product(WEIGHTS, RATES)]
+
+
+def best(name: str, way: str) -> Choice:
+    """What does best on held-out training images."""
+    found: dict[Choice, float] = {}
+    given: tuple[tuple[int, float], tuple[Tensor, Tensor]] | None = None
+    for chosen in choices(name, way):
+        done = read("private_public_search") or []
+        key = {"set": name, **dataclasses.asdict(chosen)}
+        row = next((old for old in done if key.items() <= old.items()), None)
+        if row is None:
+            if given is None or given[0] != (chosen.layers, chosen.weight):
+                public = learnt(name, chosen.layers) if chosen.layers else None
+                given = (chosen.layers, chosen.weight), features(name, "train", chosen, public)
+            x, y = given[1]
+            kept, course = len(y) - HELD_OUT, chosen.course()
+            accuracy, _ = trained(x[:kept], y[:kept], course, course.plan(kept, TARGET), 0)
+            row = {**key, "held out": accuracy(x[kept:], y[kept:])}
+            print("bench: public, search,", row, flush=True)
+            write("private_public_search", [*done, row])
+        found[chosen] = float(row["held out"])
+    return max(found, key=lambda chosen: found[chosen])
 
 
 def measure_public(names: list[str]) -> None:
     """Accuracy on the test images."""
     for name, way in itertools.product(names, WAYS):
+        chosen = best(name, way)
+        key, course = {"set": name, **dataclasses.asdict(chosen)}, chosen.course()
         done = read("private_public") or []
-        key = {"set": name, "way": way, **dataclasses.asdict(COURSE)}
         if any(key.items() <= row.items() for row in done):
             continue
-        layers = 0 if way == "scattering" else depth(name)
-        public = learnt(name, layers) if layers else None
-        (x, y), (test, truth) = (features(name, part, way, public) for part in ("train", "test"))
-        plan = COURSE.plan(len(y), TARGET)
+        public = learnt(name, chosen.layers) if chosen.layers else None
+        (x, y), (test, truth) = (features(name, part, chosen, public) for part in ("train", "test"))
+        plan = course.plan(len(y), TARGET)
         accuracies, seconds = [], []
         for seed in SEEDS:
             began = time.process_time()
-            accuracy, events = trained(x, y, COURSE, plan, seed)
+            accuracy, events = trained(x, y, course, plan, seed)
             seconds.append(time.process_time() - began)
             accuracies.append(accuracy(test, truth))
         ledger = [*(public.events if public else ()), *events]
         row = {
             **key,
-            "layers": layers,
+            "batch": BATCH,
+            "steps": STEPS,
             "features": x.shape[1],
             "noise": plan.noise_multiplier,
             "accuracies": accuracies,

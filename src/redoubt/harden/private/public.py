@@ -75,7 +75,7 @@ class PublicFeatures:
         Raises:
             DataError: these are no images, or have other channels than the public ones.
         """
-        channels = self._convolutions[0].weight.shape[1]
+        channels = next(self._convolutions.parameters()).shape[1]
         if x.ndim != 4 or x.shape[1] != channels:
             raise DataError(
                 f"inputs are {list(x.shape)}, and the features were learnt on images [B, {channels}, H, W]",
@@ -157,7 +157,7 @@ def _train(
     batches = -(-len(x) // _BATCH)
     for epoch in range(begun, course.epochs):
         order = torch.from_numpy(np.random.default_rng([course.seed, epoch]).permutation(len(x)))
-        for at, rows in enumerate(order.split(_BATCH)):
+        for at, rows in enumerate(torch.split(order, _BATCH)):
             done = (epoch * batches + at) / (course.epochs * batches)
             loss = F.cross_entropy(network(x[rows]), y[rows])
             gradients = torch.autograd.grad(loss, parameters)

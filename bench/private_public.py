@@ -53,7 +53,7 @@ def learnt(name: str, layers: int) -> PublicFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Which features, behind how many layers of the public network, times what, and how fast the linear model learns."""
+    """Which features, behind how many layers of the public network, times what, and the private learning rate."""
 
     way: str
     layers: int

@@ -157,6 +157,7 @@ def _plain(spent: Any, budget: Any, kept: bool) -> dict[str, Any]:
             for share in spent.shares
         ],
         "unaccounted": [event.model_dump(mode="json") for event in spent.unaccounted],
+        "public": [event.model_dump(mode="json") for event in spent.public],
         "budget": None if budget is None else budget.model_dump(mode="json"),
         "kept": None if budget is None else kept,
     }

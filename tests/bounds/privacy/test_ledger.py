@@ -164,7 +164,7 @@ def test_words_hold_the_figures_and_what_is_not_counted():
 def test_the_command_reports_and_its_exit_code_tells_of_budgets(tmp_path, monkeypatch, capsys, budget, code):
     groups = {"opted-in": Group(budget=Allowance(epsilon=budget, delta=1e-6))}
     path = tmp_path / "ledger.json"
-    path.write_bytes(write_ledger(PrivacyLedger(groups=groups, events=(RELEASE,))))
+    path.write_bytes(write_ledger(PrivacyLedger(groups=groups, events=(RELEASE, EVENTS[-1]))))
     monkeypatch.setattr(sys, "argv", ["redoubt", "privacy", "report", str(path)])
     assert run() == code
     said = capsys.readouterr().out
@@ -173,6 +173,7 @@ def test_the_command_reports_and_its_exit_code_tells_of_budgets(tmp_path, monkey
     assert run() == code
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["group"], told["delta"], told["kept"]) == ("opted-in", 1e-6, code == 0)
+    assert [event["data"] for event in told["public"]] == ["fashion-mnist"]
     monkeypatch.setattr(sys, "argv", ["redoubt", "privacy", "report", str(path), "--group", "vip"])
     assert run() == 3
     assert "groups are everyone, opted-in" in capsys.readouterr().err

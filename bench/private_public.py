@@ -28,6 +28,7 @@ from redoubt.harden.private.public import PublicCourse, PublicFeatures, learn_fe
 PUBLIC = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 TARGET = 3.0
 BATCH, STEPS, RATES = 2048, 300, (2.0, 4.0, 8.0)
+MORE_RATES = (16.0,)  # for scattering alone: its rows are shorter than both together, so the same rate moves it less
 DEPTHS, WEIGHTS = (2, 3), (1.0, 0.5)
 WAYS = ("scattering", "public", "both")
 PUBLIC_GROUPS = 16  # four channels each; scattering has three
@@ -77,7 +78,7 @@ def features(name: str, part: str, chosen: Choice, public: PublicFeatures | None
 def choices(name: str, way: str) -> list[Choice]:
     """What is tried; beside scattering, public features are as deep as is best for them alone."""
     if way == "scattering":
-        return [Choice(way, 0, 1.0, rate) for rate in RATES]
+        return [Choice(way, 0, 1.0, rate) for rate in RATES + MORE_RATES]
     if way == "public":
         return [Choice(way, layers, 1.0, rate) for layers, rate in itertools.product(DEPTHS, RATES)]
     layers = best(name, "public").layers

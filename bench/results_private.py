@@ -67,7 +67,8 @@ def public() -> Iterable[str]:
         f"weigh beside scattering are the best of {len(searched)} runs on held-out training images, a search that is "
         "not accounted for. The ledger names the public data, and counts nothing for it. "
         f"{'One seed' if count == 1 else f'Mean of {count} seeds'} of the private training, one of the public; on the "
-        "10,000 test images. Gain is over scattering alone; seconds are of one processor, for the private training."
+        "10,000 test images. Gain is over scattering alone; seconds are of one processor, for the private training. "
+        "Whether a gain would last through the longer training above was not measured."
     )
     yield ""
     yield "| set | features | how many | epsilon | held out | accuracy | least and most | gain | seconds |"

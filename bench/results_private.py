@@ -92,8 +92,14 @@ def public() -> Iterable[str]:
     for row in rows:
         if row["way"] == "both":
             gains = [at - alone[row["set"]] for at in row["accuracies"]]
-            said = "more" if min(gains) > 0 else "less" if max(gains) < 0 else "by some seeds no more"
-            yield f"On {_SETS[row['set']]} both together are worth {said} than scattering alone in its mean."
+            said = (
+                "are right more often than"
+                if min(gains) > 0
+                else "are right less often than"
+                if max(gains) < 0
+                else "do not differ, beyond the spread of the seeds, from"
+            )
+            yield f"On {_SETS[row['set']]} both together {said} scattering alone."
     fastest: dict[tuple[str, str], float] = {}
     for row in searched:
         key = row["set"], row["way"]

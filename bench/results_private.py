@@ -72,7 +72,7 @@ def public() -> Iterable[str]:
         f"{'One seed' if count == 1 else f'Mean of {count} seeds'} of the private training, one of the public; on the "
         "10,000 test images. Gain is over scattering alone; seconds are of one processor, for the private training. "
         "Whether a gain would last through the longer training above was not measured. "
-        "A first trial at one setting was measured on MNIST's test images before the search was widened, then discarded. "
+        "A first trial at one setting was seen on MNIST's test images before the search was widened, then discarded. "
         "A larger learning rate was tried for scattering alone after the test accuracies were known; it too was chosen "
         "by held-out images."
     )

@@ -30,7 +30,7 @@ import pyautoattack.square
 import torch
 from torch import Tensor, nn
 
-from common import images, model_of, policy_of, write
+from common import images, model_of, policy_of, read, write
 from redoubt.attacks.evasion import NES, EvasionAttack, HopSkipJump, RayS, Square
 from redoubt.data import load_data
 from redoubt.games import measured, play_round
@@ -355,7 +355,7 @@ def run(setting: Setting, part: str, count: int, limit: int, names: str) -> dict
 
 
 def main() -> None:
-    """All settings, or those whose name contains `--only`."""
+    """All settings, or those whose name contains `--only`; what is measured already is kept."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--limit", type=int, default=5000)
@@ -366,10 +366,11 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # foolbox of starts that it did not find, ART of divisions by zero
     torch.set_num_threads(1)
     for setting in SETTINGS:
-        if asked.only in setting.name:
+        kept = asked.part == "test" and not asked.contestants
+        if asked.only in setting.name and not (kept and read(f"black_box/{setting.name}")):
             print(f"bench: black box, {setting.name}", flush=True)
             result = run(setting, asked.part, asked.images, asked.limit, asked.contestants)
-            if asked.part == "test" and not asked.contestants:
+            if kept:
                 write(f"black_box/{setting.name}", result)
 
 

@@ -2,12 +2,10 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from sklearn.datasets import load_digits
 
+from digits import lay
 from redoubt.assess import assess
 from redoubt.assess.poisoning import jobs
 from redoubt.attacks.poisoning import PoisonedSet
@@ -45,23 +43,7 @@ requirements:
 def ground(tmp_path_factory):
     """400 digits to train on, 300 to test on, and a network that knows them."""
     folder = tmp_path_factory.mktemp("poison")
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    for name, rows in (("train", slice(0, 400)), ("test", slice(1000, 1300))):
-        np.savez(folder / f"{name}.npz", x=x[rows], y=y[rows])
-    (folder / "poisoned.py").write_text(FACTORY)
-    namespace: dict = {}
-    exec(FACTORY, namespace)  # the module that the policy names
-    torch.manual_seed(9)
-    module = namespace["build"]()
-    optimizer = torch.optim.Adam(module.parameters(), 5e-3)
-    own, labels = torch.tensor(x[:400]), torch.tensor(y[:400])
-    for _ in range(15):
-        for rows in torch.randperm(400).split(32):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(module(own[rows]), labels[rows]).backward()
-            optimizer.step()
-    save_file(module.state_dict(), folder / "w.safetensors")
+    lay(folder, "poisoned", FACTORY, epochs=15)
     return folder
 
 

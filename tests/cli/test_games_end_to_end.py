@@ -5,12 +5,9 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
-from sklearn.datasets import load_digits
 
+from digits import lay
 from redoubt.bounds.privacy import PrivacyLedger, write_ledger
 from redoubt.bounds.privacy.events import GaussianRelease
 
@@ -64,23 +61,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def ground(tmp_path):
     """400 digits to train on, 300 to test on, a network that knows them, and a ledger of one noisy release."""
-    x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    for name, rows in (("train", slice(0, 400)), ("test", slice(1000, 1300))):
-        np.savez(tmp_path / f"{name}.npz", x=x[rows], y=y[rows])
-    (tmp_path / "three_games.py").write_text(FACTORY)
-    namespace: dict = {}
-    exec(FACTORY, namespace)  # the module that the policy names
-    torch.manual_seed(9)
-    module = namespace["build"]()
-    optimizer = torch.optim.Adam(module.parameters(), 5e-3)
-    own, labels = torch.tensor(x[:400]), torch.tensor(y[:400])
-    for _ in range(12):
-        for rows in torch.randperm(400).split(32):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(module(own[rows]), labels[rows]).backward()
-            optimizer.step()
-    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    lay(tmp_path, "three_games", FACTORY, epochs=12)
     release = GaussianRelease(noise_multiplier=4.0, what="mean of the features")
     (tmp_path / "ledger.json").write_bytes(write_ledger(PrivacyLedger(events=(release,))))
     (tmp_path / "policy.yaml").write_text(POLICY)

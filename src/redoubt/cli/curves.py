@@ -1,11 +1,11 @@
 """A training on the terminal: a bar, and the curves of clean and robust accuracy as they grow."""
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from redoubt.cli.app import err
+from redoubt.cli.progress import Shown
 
 if TYPE_CHECKING:
     from redoubt.harden import Epoch
@@ -23,7 +23,7 @@ def curve(shares: list[float]) -> str:
     return "".join(_LEVELS[min(int(share * len(_LEVELS)), len(_LEVELS) - 1)] for share in shares[-_WIDTH:])
 
 
-class Curves:
+class Curves(Shown):
     """A line per epoch; on a terminal, a bar and two curves below them.  Nothing at all if `quiet`."""
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -55,12 +55,3 @@ class Curves:
         self._progress.update(
             self._task, total=of, completed=epoch.number, clean=curve(self._clean), robust=curve(self._robust)
         )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()

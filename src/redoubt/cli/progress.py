@@ -9,7 +9,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from redoubt.cli.app import err
 
 
-class Bars:
+class Shown:
+    """What is on the terminal while its block runs, and no longer: the `_progress` of a subclass."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class Bars(Shown):
     """A bar for each requirement; on a pipe, a line every half minute instead."""
 
     def __init__(self) -> None:
@@ -42,13 +57,9 @@ class Bars:
         self._kept += tasks if reused else 0
         self._progress.update(self._bars[requirement], advance=tasks)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for bar in self._bars.values():
             self._progress.update(bar, now="")
-        self._progress.stop()
+        super().__exit__(kind, error, trace)

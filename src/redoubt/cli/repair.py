@@ -2,13 +2,13 @@
 
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from redoubt.cli.app import app, err, out
+from redoubt.cli.progress import Shown
 from redoubt.policy import read_policy
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def repaired_policy(policy: Path) -> Path:
     return policy.with_suffix(f".repaired{policy.suffix}")
 
 
-class Steps:
+class Steps(Shown):
     """A line for each step, and on a terminal a bar below them."""
 
     def __init__(self) -> None:
@@ -40,15 +40,6 @@ class Steps:
         """Show what was done, how many steps are, of how many at most."""
         err.print(what, markup=False, soft_wrap=True)
         self._progress.update(self._task, total=of, completed=done)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
 
 @app.command()

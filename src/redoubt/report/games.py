@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from redoubt.records import (
     BackdoorEvidence,
@@ -17,6 +17,7 @@ from redoubt.records import (
 )
 from redoubt.report import words
 from redoubt.report.guarantee import demand_of_guarantee, guarantee_section, records_meant, work_on_guarantee
+from redoubt.report.heading import Heading
 from redoubt.report.members import demand_of_members, members_section, members_shown, work_on_members
 from redoubt.report.memorisation import demand_of_memory, memorisation_section, text_meant, work_on_memory
 from redoubt.report.moves import demand_of_moves, moves_section, open_proofs, where_moved, work_of_moves
@@ -26,22 +27,6 @@ from redoubt.report.triggers import demand_of_triggers, trigger_budget, triggers
 
 Kind: TypeAlias = Any
 """The evidence's own record: each function below takes that of its game."""
-
-
-class Section(Protocol):
-    """One requirement, ready to print: a `Heading`, and the game's own.
-
-    `template` is included below the heading, and is shown the section as `s`.
-    """
-
-    anchor: str
-    evidence: Any
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
-    template: str
 
 
 @dataclass(frozen=True)
@@ -94,9 +79,9 @@ def telling(requirement: RequirementEvidence) -> Telling:
     return found
 
 
-def section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> Section:
+def section(folder: Folder, requirement: RequirementEvidence, anchor: str) -> Heading:
     """One requirement, as its game has it."""
-    made: Section = telling(requirement).section(folder, requirement, anchor)
+    made: Heading = telling(requirement).section(folder, requirement, anchor)
     return made
 
 

@@ -1,7 +1,7 @@
 """What the section of every game begins with."""
 
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from redoubt.records import RequirementEvidence
 from redoubt.report import charts, words
@@ -9,7 +9,10 @@ from redoubt.report import charts, words
 
 @dataclass(frozen=True)
 class Heading:
-    """The fields that `report.html.j2` prints of every section."""
+    """The fields that `report.html.j2` prints of every section.
+
+    A game's own section adds its fields, and a `template` that is included below and is shown the section as `s`.
+    """
 
     anchor: str
     evidence: Any
@@ -20,17 +23,7 @@ class Heading:
     bar: str
 
 
-class _Fields(TypedDict):
-    anchor: str
-    evidence: Any
-    demand: str
-    reason: str
-    measured: str
-    where: str
-    bar: str
-
-
-def heading(requirement: RequirementEvidence, anchor: str, demand: str, where: str) -> _Fields:
+def heading(requirement: RequirementEvidence, anchor: str, demand: str, where: str) -> dict[str, Any]:
     """The fields of a `Heading`, to be given to a section with its own.
 
     Args:
